@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .errors import Unusable
 
@@ -64,8 +65,8 @@ def environment_text(environment: Mapping[str, Any]) -> str:
 def quote_value(value: str) -> str:
     """``value`` so that systemd and a POSIX shell read the same text from it.
 
-    Plain words stay as they are. Single quotes are literal for both (and for shlex and python-dotenv); only a value that holds one
-    itself takes double quotes, inside which both remove a backslash before a backslash, quote, dollar or backtick.
+    Plain words stay as they are. Single quotes are literal for both (and for shlex and python-dotenv). Only a value
+    that holds one takes double quotes, inside which both remove a backslash before backslash, quote, dollar, backtick.
     """
     if _PLAIN.fullmatch(value):
         return value

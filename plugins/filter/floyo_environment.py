@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable
 
 import ansible.module_utils
 from ansible.errors import AnsibleFilterError
@@ -13,8 +14,8 @@ _SHARED = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _SHARED not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_SHARED)
 
-from ansible.module_utils.floyo import environment as _environment  # noqa: E402 - needs the path above
-from ansible.module_utils.floyo.errors import FloyoError  # noqa: E402 - needs the path above
+from ansible.module_utils.floyo import environment as _environment
+from ansible.module_utils.floyo.errors import FloyoError
 
 DOCUMENTATION = """
 name: floyo_environment_problems

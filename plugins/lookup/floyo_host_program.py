@@ -14,9 +14,9 @@ DOCUMENTATION = """
 name: floyo_host_program
 short_description: Packs the host program and returns its path
 description:
-  - Runs C(scripts/pack_host_program), whose result depends on the sources only, and returns the path of the packed file.
-  - A lookup and not a task, so that it needs no run_once, which the free strategy does not know. Hosts at the same time do not
-    disturb each other, since the file appears by a rename.
+  - Runs C(scripts/pack_host_program), whose result depends on the sources only, and returns the path of the file.
+  - A lookup and not a task, so that it needs no run_once, which the free strategy does not know. Hosts at the same
+    time do not disturb each other, since the file appears by a rename.
 options:
   _terms:
     description: One directory on the controller for the packed file.
