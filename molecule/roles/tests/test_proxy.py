@@ -45,6 +45,7 @@ def test_plain_http_points_to_https(fleet: Fleet) -> None:
     assert (answer.status, answer.headers["Location"]) == (308, f"https://{address}/a?b=c")
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_old_tls_is_refused(fleet: Fleet, trusting: ssl.SSLContext) -> None:
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname = False
