@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: floyo_tree
 short_description: Have directories, files and links as described, in one call
 description:
-  - Does for many paths what C(ansible.builtin.file) and C(ansible.builtin.copy) do for one, in a single remote execution.
+  - Does for many paths what C(ansible.builtin.file) and C(ansible.builtin.copy) do for one, in one remote execution.
   - Everything is read, planned and judged by its validator before the first change. Files appear by a rename.
   - Works in check mode on a bare host, where neither parent directories nor owners exist yet.
 author: floyo-ops
@@ -80,11 +80,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.floyo.module import run
 from ansible.module_utils.floyo.tree import Directory, File, Link, carry_out, parse_mode, plan
 
-_OWNER = {
-    "mode": {"type": "str"},
-    "owner": {"type": "str", "default": "root"},
-    "group": {"type": "str", "default": "root"},
-}
+_ROOT = {"type": "str", "default": "root"}
+_OWNER = {"mode": {"type": "str"}, "owner": _ROOT, "group": _ROOT}
 _PATH = {"path": {"type": "path", "required": True}}
 
 

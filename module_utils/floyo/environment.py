@@ -8,7 +8,7 @@ from typing import Any
 
 from .errors import Unusable
 
-__all__ = ["environment_problems", "environment_text", "environment_values", "quote_value"]
+__all__ = ["environment_problems", "environment_text", "environment_values", "is_weak", "quote_value"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
@@ -43,14 +43,15 @@ def environment_problems(environment: Mapping[str, Any], required: Iterable[str]
             problems.append(f"{name} is a {type(raw).__name__}, not text: write it as the application reads it")
         elif _CONTROL.search(value):
             problems.append(f"{name} holds a line break or another control character")
-    if production and values.get("SECRET_KEY") and _is_weak(values["SECRET_KEY"]):
+    if production and values.get("SECRET_KEY") and is_weak(values["SECRET_KEY"]):
         problems.append(
             f"SECRET_KEY is weak for production: it needs {_WEAK_LENGTH} characters or more, random, and no placeholder"
         )
     return problems
 
 
-def _is_weak(secret: str) -> bool:
+def is_weak(secret: str) -> bool:
+    """Whether ``secret`` is too short, too regular or a placeholder that somebody forgot."""
     return len(secret) < _WEAK_LENGTH or len(set(secret)) < _WEAK_DISTINCT or bool(_PLACEHOLDER.search(secret))
 
 

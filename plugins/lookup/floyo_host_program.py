@@ -1,7 +1,8 @@
-"""Packs the host program on the controller and returns the path of the file."""
+"""Packs the host program on the controller and returns its bytes."""
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,9 @@ from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = """
 name: floyo_host_program
-short_description: Packs the host program and returns its path
+short_description: Packs the host program and returns its bytes in base64
 description:
-  - Runs C(scripts/pack_host_program), whose result depends on the sources only, and returns the path of the file.
+  - Runs C(scripts/pack_host_program), whose result depends on the sources only, and returns what it packed.
   - A lookup and not a task, so that it needs no run_once, which the free strategy does not know. Hosts at the same
     time do not disturb each other, since the file appears by a rename.
 options:
@@ -38,4 +39,4 @@ class LookupModule(LookupBase):
         packed = subprocess.run([sys.executable, str(script), str(target)], capture_output=True, text=True, check=False)
         if packed.returncode != 0:
             raise AnsibleLookupError(f"{script.name} failed with {packed.returncode}: {packed.stderr.strip()}")
-        return [str(target)]
+        return [base64.b64encode(target.read_bytes()).decode()]

@@ -67,7 +67,7 @@ def test_a_link_is_turned_without_a_gap(run_module: Callable[..., Any], tmp_path
     (tmp_path / "link").symlink_to("elsewhere")
     result = run_module("floyo_tree", {"links": [{"path": str(tmp_path / "link"), "target": "here"}]})
     assert result["changed"]
-    assert os.readlink(tmp_path / "link") == "here"
+    assert (tmp_path / "link").readlink() == Path("here")
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
 
