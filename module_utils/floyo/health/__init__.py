@@ -1,0 +1,1 @@
+"""What the application says about its health, and what that means."""
