@@ -1,0 +1,35 @@
+# Everything a user does with this checkout; `make` alone lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench fleet fleet-down requirements clean
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install system packages, make .venv (does nothing when all is there)
+	@scripts/setup
+
+demo: setup ## boot a fleet, provision it, deploy under load, break a release, roll back
+	@scripts/demo
+
+test: setup ## lint, unit, module and convention tests, molecule on a booted fleet (RINGS="unit lint" for some)
+	@scripts/test $(RINGS)
+
+lint: setup ## ansible-lint, yamllint, ruff, mypy
+	@scripts/test lint
+
+bench: setup ## measure against the peers, in one run
+	@scripts/bench
+
+fleet: setup ## boot the local fleet
+	@ansible-playbook playbooks/fleet_up.yml
+
+fleet-down: setup ## remove the local fleet (keeps image, packages, secrets)
+	@ansible-playbook playbooks/fleet_down.yml
+
+requirements: ## compile requirements/*.in to the pinned files (OPTIONS=--upgrade for newer versions)
+	@scripts/requirements $(OPTIONS)
+
+clean: ## remove the fleets of this checkout and everything it made (.cache, .venv)
+	@scripts/clean
