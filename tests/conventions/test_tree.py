@@ -196,7 +196,10 @@ def test_syntax_of_every_playbook(inventory: str) -> None:
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "WARNING" not in done.stderr
+    # Only the local inventory has a fleet to boot.
+    expected = "Could not match supplied host pattern, ignoring: floyo_fleet"
+    warnings = [line for line in done.stderr.splitlines() if "WARNING" in line and expected not in line]
+    assert warnings == []
 
 
 def test_make_lists_what_the_readme_names() -> None:
@@ -223,7 +226,7 @@ def test_the_readme_is_short() -> None:
 
 
 def test_collections_are_what_requirements_yml_says() -> None:
-    """The package `ansible` carries the collections; the ranges hold for the line in use, and start at the older one."""
+    """The package `ansible` carries the collections; the ranges hold for the line in use and start at the older."""
     from packaging.specifiers import SpecifierSet
 
     package = Path(str(importlib.metadata.distribution("ansible").locate_file("ansible_collections")))
@@ -291,7 +294,7 @@ def test_vaults_are_encrypted() -> None:
 
 
 def test_ascii_output() -> None:
-    """Terminals and logs of old servers: what our programs can print is plain ASCII (comments and docstrings are free)."""
+    """Terminals and logs of old servers: what our programs can print is plain ASCII; comments and docstrings are free."""
     found = []
     for path in tracked("library/*.py", "module_utils/*.py", "plugins/*.py"):
         tree = ast.parse(path.read_text())
