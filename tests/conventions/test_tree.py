@@ -294,7 +294,7 @@ def test_vaults_are_encrypted() -> None:
 
 
 def test_ascii_output() -> None:
-    """Terminals and logs of old servers: what our programs can print is plain ASCII; comments and docstrings are free."""
+    """Terminals and logs of old servers: what we print is plain ASCII; comments and docstrings are free."""
     found = []
     for path in tracked("library/*.py", "module_utils/*.py", "plugins/*.py"):
         tree = ast.parse(path.read_text())
