@@ -146,7 +146,7 @@ def test_check_mode_says_what_it_would_send(tell: Any, receiver: Receiver) -> No
 
 REASONS = [
     "the service answered 500",
-    "no answer within 1 s",
+    "no answer within 3 s",
     "the service cannot be reached",
     "is not a URL that apprise knows",
 ]
@@ -156,7 +156,7 @@ REASONS = [
 def test_each_failure_has_its_reason_and_the_others_are_told(tell: Any, receiver: Receiver, required: bool) -> None:
     unused = f"json://127.0.0.1:1/{SECRET}"
     urls = [receiver.url("500"), receiver.url("hang"), unused, f"hooks.example/{SECRET}", receiver.url()]
-    told = tell(urls=urls, required=required, timeout=1)
+    told = tell(urls=urls, required=required, timeout=3)
     assert told.rc == (2 if required else 0)
     assert [item["reason"] for item in told.result["results"]] == [*REASONS, ""]
     assert [item["scheme"] for item in told.result["results"]] == ["json", "json", "json", "unknown", "json"]
