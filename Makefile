@@ -16,7 +16,7 @@ demo: setup ## boot a fleet, provision it, deploy under load, break a release, r
 test: setup ## lint, unit, module and convention tests, molecule on a booted fleet (RINGS="unit lint" for some)
 	@scripts/test $(RINGS)
 
-lint: setup ## ansible-lint, yamllint, ruff, mypy
+lint: setup ## ansible-lint, yamllint, ruff, mypy, shellcheck
 	@scripts/test lint
 
 bench: setup ## measure against the peers, in one run
