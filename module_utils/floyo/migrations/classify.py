@@ -222,6 +222,8 @@ class _Source:
         reader = _Reader(self)
         reader.body(definition.body)
         effects = [*(self.loose if name == "upgrade" else []), *reader.effects]
+        if reader.raises and name == "upgrade":
+            effects.append(Effect("unknown", "raises an error"))
         if definition.decorator_list:
             effects.append(Effect("unknown", f"{name}() has a decorator"))
         return _Function(present=True, raises=reader.raises, autocommit=reader.autocommit, effects=effects)

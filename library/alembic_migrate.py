@@ -1,0 +1,286 @@
+#!/usr/bin/python
+"""Module alembic_migrate: see DOCUMENTATION."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: alembic_migrate
+short_description: Moves a database between alembic revisions, one at a time, from a given release
+description:
+  - Reads which revision the database is at, plans, and applies or takes back one revision after the other with the
+    files and the virtual environment of one release.
+  - Each revision has a class, read from its source without running it. C(expand) leaves releases before it working;
+    C(data) changes rows; C(contract) may break an older release; C(irreversible) has no way back; C(unknown) could not
+    be read. A line C(floyo_class = "...") in the file decides instead.
+  - One run at a time works on a database, whatever host or controller it comes from. Backups take the same lock.
+  - A statement waits for a table at most O(lock_timeout). The revision is rolled back and tried again after a growing
+    pause; at last the session that stands in the way is named.
+  - What the application prints, logs or reads does not disturb it.
+attributes:
+  check_mode:
+    description: Can run in check mode and predicts what a run would do.
+    support: full
+  diff_mode:
+    description: Shows what was or would be changed.
+    support: full
+    details: The revisions before and after.
+  idempotent:
+    description: A second run changes nothing.
+    support: full
+requirements:
+  - alembic 1.8 or later, SQLAlchemy 1.4 or later and a PostgreSQL driver in the release's virtual environment
+options:
+  release_dir:
+    description:
+      - The directory of a staged release, which holds C(.venv).
+      - To go back, name the newer release. The older one does not have the files of what it never knew.
+    type: path
+    required: true
+  project_dir:
+    description: The application's directory inside the release. The migrations run there.
+    type: str
+    default: ""
+  alembic_config:
+    description: The ini or TOML file of alembic, relative to O(project_dir). Empty when there are no migrations.
+    type: str
+    default: alembic.ini
+  database_url:
+    description:
+      - The URL of the database as the owner of its tables. Needed by all states but V(verified).
+      - SQLAlchemy's form with a driver is understood. Without a driver, that of the application's own URL is taken.
+    type: str
+    default: ""
+  database_url_env:
+    description: Environment variables from which C(env.py) reads the URL. They get O(database_url).
+    type: list
+    elements: str
+    default: [DATABASE_URL]
+  environment_file:
+    description: The service's environment, for a C(env.py) that imports the application. Empty when there is none.
+    type: path
+    default: ""
+  run_as:
+    description: The unprivileged account that runs the application's code. Empty, the account of the task.
+    type: str
+    default: ""
+  state:
+    description:
+      - V(info) reads.
+      - V(verified) checks the graph of the release without a database.
+      - V(preview) shows the SQL that would run from where the database is now.
+      - V(head) applies what is pending up to the last revision that passes only O(allow_classes).
+      - V(revision) moves up or down to O(revision).
+    type: str
+    choices: [info, verified, preview, head, revision]
+    default: info
+  revision:
+    description:
+      - An identifier, an unambiguous beginning of one, a branch label, or V(base). Relative forms are refused.
+      - With O(state=preview), the SQL up or down to there.
+    type: str
+    default: ""
+  allow_classes:
+    description: Classes that may be passed on the way up.
+    type: list
+    elements: str
+    choices: [expand, data, contract, irreversible, unknown]
+    default: [expand]
+  allow_downgrades:
+    description:
+      - Kinds of downgrades that may run. V(clean) gives the schema back and drops nothing, V(lossy) drops or rewrites
+        rows, V(noop) does nothing although its upgrade did, V(unknown) could not be read.
+    type: list
+    elements: str
+    choices: [clean, lossy, noop, unknown]
+    default: [clean]
+  known_revisions:
+    description: Revisions of other releases, as in their manifests. Tells ahead and diverged from unknown.
+    type: list
+    elements: dict
+    default: []
+  multiple_heads:
+    description: Whether a release with several heads is right.
+    type: bool
+    default: false
+  version_table:
+    description: The table in which alembic keeps the revision.
+    type: str
+    default: alembic_version
+  version_table_schema:
+    description: Its schema. Empty, wherever it is found.
+    type: str
+    default: ""
+  lock_timeout:
+    description: Seconds that a statement may wait for a table, with everybody else waiting behind it.
+    type: float
+    default: 3.0
+  lock_attempts:
+    description: How often a revision is tried that gets no lock. One that works outside a transaction is tried once.
+    type: int
+    default: 8
+  lock_wait:
+    description: Seconds to wait for another run to end.
+    type: float
+    default: 60.0
+  timeout:
+    description: Seconds for all revisions. What runs longer is cancelled in the server.
+    type: float
+    default: 3600.0
+"""
+
+EXAMPLES = r"""
+- name: See where the database is
+  alembic_migrate:
+    release_dir: /srv/floyo/current
+    database_url: "{{ floyo_database_url }}"
+    environment_file: /etc/floyo/backend.env
+    run_as: floyo
+  register: database
+
+- name: Apply what the running release does not notice
+  alembic_migrate:
+    release_dir: /srv/floyo/releases/v1.1.0-0a1b2c3d
+    database_url: "{{ floyo_database_url }}"
+    environment_file: /etc/floyo/backend.env
+    run_as: floyo
+    state: head
+
+- name: Take the schema back with the files of the newer release, before the older one is switched to
+  alembic_migrate:
+    release_dir: /srv/floyo/releases/v2.0.0-4e5f6a7b
+    database_url: "{{ floyo_database_url }}"
+    environment_file: /etc/floyo/backend.env
+    run_as: floyo
+    state: revision
+    revision: 3f2a9c1b77de
+    allow_downgrades: [clean, lossy]
+"""
+
+RETURN = r"""
+status:
+  description: How the database stands to the release. C(unchecked) after V(verified), which asks no database.
+  returned: success
+  type: str
+  sample: behind
+  choices: [uninitialised, unstamped, behind, at, ahead, diverged, unknown, no_revisions, unchecked]
+current:
+  description: Revisions in the database's version table, after the run.
+  returned: success, but not with O(state=verified)
+  type: list
+  elements: str
+heads:
+  description: Heads of the release.
+  returned: success
+  type: list
+  elements: str
+pending:
+  description: Revisions of the release that the database does not have. Each with C(revision), C(class), C(summary).
+  returned: success, but not with O(state=verified)
+  type: list
+  elements: dict
+plan:
+  description: The steps that this run had, or in check mode would have. Like RV(pending), with C(direction).
+  returned: success, but not with O(state=verified)
+  type: list
+  elements: dict
+applied:
+  description: The steps that were carried out, with C(seconds) and C(attempts). Also in the result of a failed run.
+  returned: always, but not with O(state=verified)
+  type: list
+  elements: dict
+held_back:
+  description: Pending revisions that O(state=head) left out, with the C(reason).
+  returned: success, but not with O(state=verified)
+  type: list
+  elements: dict
+sql:
+  description: The C(sql) of each C(revision). C(renderable) is false, with a C(reason), where it reads rows first.
+  returned: O(state=preview)
+  type: list
+  elements: dict
+revisions:
+  description: The whole graph, as in a release's manifest.
+  returned: O(state=verified)
+  type: list
+  elements: dict
+version_table:
+  description: Schema and name of the version table. Empty when there is none.
+  returned: success, but not with O(state=verified)
+  type: str
+invalid_indexes:
+  description: Indexes that a failed concurrent build left.
+  returned: success, but not with O(state=verified)
+  type: list
+  elements: str
+alembic:
+  description: Version of the release's alembic; C(sqlalchemy) and C(python) beside it.
+  returned: success
+  type: str
+code:
+  description: A stable word for why it failed, such as C(MIGRATION_FAILED), C(LOCK_HELD), C(DATABASE_UNKNOWN).
+  returned: failure
+  type: str
+revision:
+  description: The revision that failed; with it C(statement), C(sqlstate), C(detail), C(file), C(line), C(blockers).
+  returned: failure
+  type: str
+"""
+
+from typing import TYPE_CHECKING, Any
+
+# Ansible sends what is imported. The helper's text is read and runs in the release's own Python.
+from ansible.module_utils.floyo.migrations import helper as _helper  # noqa: F401 (packs the file)
+from ansible.module_utils.floyo.migrations.glue import migrate
+from ansible.module_utils.floyo.module import run
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+ARGUMENTS = {
+    "release_dir": {"type": "path", "required": True},
+    "project_dir": {"type": "str", "default": ""},
+    "alembic_config": {"type": "str", "default": "alembic.ini"},
+    "database_url": {"type": "str", "default": "", "no_log": True},
+    "database_url_env": {"type": "list", "elements": "str", "default": ["DATABASE_URL"]},
+    "environment_file": {"type": "path", "default": ""},
+    "run_as": {"type": "str", "default": ""},
+    "state": {"type": "str", "choices": ["info", "verified", "preview", "head", "revision"], "default": "info"},
+    "revision": {"type": "str", "default": ""},
+    "allow_classes": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["expand", "data", "contract", "irreversible", "unknown"],
+        "default": ["expand"],
+    },
+    "allow_downgrades": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["clean", "lossy", "noop", "unknown"],
+        "default": ["clean"],
+    },
+    "known_revisions": {"type": "list", "elements": "dict", "default": []},
+    "multiple_heads": {"type": "bool", "default": False},
+    "version_table": {"type": "str", "default": "alembic_version"},
+    "version_table_schema": {"type": "str", "default": ""},
+    "lock_timeout": {"type": "float", "default": 3.0},
+    "lock_attempts": {"type": "int", "default": 8},
+    "lock_wait": {"type": "float", "default": 60.0},
+    "timeout": {"type": "float", "default": 3600.0},
+}
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    return migrate(module.params, check_mode=module.check_mode)
+
+
+def main() -> None:
+    run(
+        work,
+        argument_spec=ARGUMENTS,
+        supports_check_mode=True,
+        required_if=[("state", "revision", ["revision"])],
+    )
+
+
+if __name__ == "__main__":
+    main()

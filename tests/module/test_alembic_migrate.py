@@ -1,0 +1,516 @@
+"""alembic_migrate against a real PostgreSQL, with the real alembic in the release's place."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ansible.module_utils.floyo.postgres.lock import lock_key
+
+ENV_PY = """
+import os, sys, logging
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+print("revision 0000 (head)  noise that is no answer")
+print('{"ok": true}', file=sys.stderr)
+logging.basicConfig(level=logging.DEBUG)
+
+
+def run(connection=None):
+    settings = dict(SETTINGS)
+    if connection is None:
+        context.configure(url=URL, literal_binds=True, **settings)
+    else:
+        context.configure(connection=connection, **settings)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+URL = os.environ["DATABASE_URL"]
+SETTINGS = {}
+EXTRA
+if context.is_offline_mode():
+    run()
+else:
+    with create_engine(URL, poolclass=pool.NullPool).connect() as connection:
+        run(connection)
+"""
+
+ONE = "op.create_table('users', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('name', sa.Text()))"
+TWO = "op.add_column('users', sa.Column('mail', sa.Text(), nullable=True))"
+THREE = "op.drop_column('users', 'name')"
+
+
+class Release:
+    """A staged release with an alembic project, and the module run on it."""
+
+    def __init__(self, directory: Path, url: str, run_module: Callable[..., Any]) -> None:
+        self.directory, self.url, self._run = directory, url, run_module
+        (directory / "migrations" / "versions").mkdir(parents=True)
+        (directory / ".venv").symlink_to(sys.prefix)
+        (directory / "alembic.ini").write_text(
+            "[alembic]\nscript_location = migrations\nsqlalchemy.url = driver://nowhere\n"
+        )
+        self.env()
+        self.last = ""
+
+    def env(self, extra: str = "", text: str = ENV_PY) -> None:
+        (self.directory / "migrations" / "env.py").write_text(text.replace("EXTRA", extra))
+
+    def add(self, name: str, upgrade: str, downgrade: str = "pass", *, down: Any = "last", extra: str = "") -> Path:
+        def block(code: str) -> str:
+            return "\n".join("    " + line for line in code.splitlines())
+
+        path = self.directory / "migrations" / "versions" / f"{name}.py"
+        path.write_text(
+            f'"""Step {name}."""\nfrom alembic import op\nimport sqlalchemy as sa\nrevision = {name!r}\n'
+            f"down_revision = {(self.last or None) if down == 'last' else down!r}\n{extra}\n"
+            f"def upgrade():\n{block(upgrade)}\n\ndef downgrade():\n{block(downgrade)}\n"
+        )
+        self.last = name
+        return path
+
+    def usual(self) -> None:
+        self.add("aaaa1111", ONE, "op.drop_table('users')")
+        self.add("bbbb2222", TWO, "op.drop_column('users', 'mail')")
+        self.add("cccc3333", THREE, "op.add_column('users', sa.Column('name', sa.Text()))")
+
+    def run(self, state: str = "info", *, check: bool = False, diff: bool = True, **more: Any) -> Any:
+        arguments = {
+            "release_dir": str(self.directory),
+            "database_url": self.url,
+            "state": state,
+            "lock_wait": 2,
+            **more,
+        }
+        return self._run("alembic_migrate", arguments, check=check, diff=diff)
+
+    def sql(self, text: str) -> list[Any]:
+        with psycopg.connect(self.plain_url, autocommit=True) as connection:
+            cursor = connection.execute(text.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    @property
+    def plain_url(self) -> str:
+        return self.url.replace("+psycopg", "")
+
+    @property
+    def current(self) -> list[str]:
+        return [row[0] for row in self.sql("SELECT version_num FROM alembic_version ORDER BY 1")]
+
+
+@pytest.fixture
+def release(tmp_path: Path, postgres_server: Any, run_module: Callable[..., Any]) -> Release:
+    url = postgres_server.fresh_database().replace("postgresql://", "postgresql+psycopg://")
+    return Release(tmp_path / "v2-00000000", url, run_module)
+
+
+def four_runs(act: Callable[..., Any]) -> list[bool]:
+    """check, real, check again, real again: whether each said changed."""
+    results = [act(check=check) for check in (True, False, True, False)]
+    assert all(result.rc == 0 for result in results), [result.json for result in results]
+    return [result["changed"] for result in results]
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_statuses(release: Release) -> None:
+    assert release.run()["status"] == "no_revisions"
+    release.add("aaaa1111", ONE)
+    assert release.run()["status"] == "uninitialised"
+    release.sql("CREATE TABLE other (i int)")
+    assert release.run()["status"] == "unstamped"
+    assert release.run("head").json["code"] == "DATABASE_UNSTAMPED"
+    release.sql("DROP TABLE other")
+    assert release.run("head")["status"] == "at"
+    release.add("bbbb2222", TWO)
+    found = release.run()
+    assert (found["status"], found["current"], found["heads"]) == ("behind", ["aaaa1111"], ["bbbb2222"])
+    assert [entry["revision"] for entry in found["pending"]] == ["bbbb2222"]
+    assert found["pending"][0]["class"] == "expand"
+    assert found["version_table"] == "public.alembic_version"
+
+
+def test_info_runs_nothing_of_the_application(release: Release) -> None:
+    release.usual()
+    release.env(text="raise SystemExit('env.py ran')")
+    for check in (False, True):
+        assert release.run(check=check)["changed"] is False
+
+
+def test_a_revision_the_release_does_not_know(release: Release) -> None:
+    release.usual()
+    release.run("head", allow_classes=["expand", "contract"])
+    newer = [{"revision": "dddd4444", "down_revisions": ["cccc3333"], "class": "expand"}]
+    release.sql("UPDATE alembic_version SET version_num = 'dddd4444'")
+    assert release.run()["status"] == "unknown"
+    assert release.run(known_revisions=newer)["status"] == "ahead"
+    for state, more in (("head", {}), ("revision", {"revision": "aaaa1111"}), ("preview", {})):
+        failed = release.run(state, **more)
+        assert failed.rc == 1
+        assert failed["code"] == "DATABASE_UNKNOWN"
+        assert "dddd4444" in failed["msg"]
+        assert "newer release" in failed["next_step"]
+
+
+def test_verified_needs_no_database(release: Release) -> None:
+    release.usual()
+    found = release.run("verified", database_url="")
+    assert found.rc == 0, found.json
+    assert found["heads"] == ["cccc3333"]
+    assert [entry["class"] for entry in found["revisions"]] == ["expand", "expand", "contract"]
+
+
+def test_verified_meets_what_alembic_cannot_load(release: Release) -> None:
+    release.add("aaaa1111", ONE, extra="import not_installed_anywhere")
+    failed = release.run("verified", database_url="")
+    assert failed["code"] == "ENVIRONMENT_BROKEN"
+    assert "not_installed_anywhere" in failed["msg"]
+    assert failed["file"] == "migrations/versions/aaaa1111.py"
+
+
+def test_several_heads_are_refused_by_name(release: Release) -> None:
+    release.add("aaaa1111", ONE)
+    release.add("bbbb2222", TWO, down="aaaa1111")
+    release.add("cccc3333", "op.create_table('x')", down="aaaa1111")
+    for state in ("verified", "head"):
+        failed = release.run(state)
+        assert failed["code"] == "MULTIPLE_HEADS"
+        assert "bbbb2222" in failed["msg"] and "cccc3333.py" in failed["msg"]
+    assert release.run("head", multiple_heads=True)["current"] == ["bbbb2222", "cccc3333"]
+    assert release.run("revision", revision="aaaa1111", allow_downgrades=["noop"])["current"] == ["aaaa1111"]
+
+
+# --- moving ----------------------------------------------------------------------------------------------------------
+
+
+def test_head_in_four_runs(release: Release) -> None:
+    release.add("aaaa1111", ONE)
+    release.add("bbbb2222", TWO)
+    checked = release.run("head", check=True)
+    assert checked["diff"] == {"before": "no revision", "after": "bbbb2222"}
+    assert release.sql("SELECT to_regclass('users')") == [(None,)]
+    assert four_runs(lambda check: release.run("head", check=check)) == [True, True, False, False]
+    assert release.current == ["bbbb2222"]
+
+
+def test_each_revision_is_a_step(release: Release) -> None:
+    release.add("aaaa1111", ONE)
+    release.add("bbbb2222", TWO)
+    done = release.run("head")
+    assert [(step["revision"], step["direction"]) for step in done["applied"]] == [
+        ("aaaa1111", "up"),
+        ("bbbb2222", "up"),
+    ]
+    assert all(step["seconds"] > 0 for step in done["applied"])
+    assert done["diff"] == {"before": "no revision", "after": "bbbb2222"}
+    assert done["plan"] == release_plan(done)
+
+
+def release_plan(done: Any) -> list[dict[str, Any]]:
+    return [entry for entry in done["plan"] if entry["direction"] == "up"]
+
+
+def test_contract_is_held_back_until_it_is_named(release: Release) -> None:
+    release.usual()
+    release.add("dddd4444", "op.create_table('later')")
+    done = release.run("head")
+    assert release.current == ["bbbb2222"]
+    assert done["status"] == "behind"
+    assert [(entry["revision"], entry["class"]) for entry in done["held_back"]] == [
+        ("cccc3333", "contract"),
+        ("dddd4444", "expand"),
+    ]
+    assert "comes after cccc3333" in done["held_back"][1]["reason"]
+    assert release.run("head")["changed"] is False
+    assert release.run("head", allow_classes=["expand", "contract"])["current"] == ["dddd4444"]
+
+
+def test_to_a_revision_up_and_down_in_four_runs(release: Release) -> None:
+    release.usual()
+    release.run("head", allow_classes=["expand", "contract"])
+    down = {"revision": "bbbb2222"}
+    assert four_runs(lambda check: release.run("revision", check=check, **down)) == [True, True, False, False]
+    assert release.current == ["bbbb2222"]
+    failed = release.run("revision", revision="cccc")
+    assert failed["code"] == "CLASS_NOT_ALLOWED"
+    up = {"revision": "cccc", "allow_classes": ["contract"]}
+    assert four_runs(lambda check: release.run("revision", check=check, **up)) == [True, True, False, False]
+
+
+def test_a_lossy_downgrade_has_to_be_named(release: Release) -> None:
+    release.usual()
+    release.run("head")
+    failed = release.run("revision", revision="aaaa1111")
+    assert failed["code"] == "DOWNGRADE_NOT_ALLOWED"
+    assert failed["loses"] == ["column users.mail"]
+    assert release.current == ["bbbb2222"]
+    assert release.run("revision", revision="base", allow_downgrades=["lossy"])["status"] == "uninitialised"
+    assert release.sql("SELECT to_regclass('users')") == [(None,)]
+
+
+@pytest.mark.parametrize("revision", ["-1", "+1", "head-1", "aaaa1111@head", "head", "zzzz", ""])
+def test_relative_and_unknown_revisions_are_refused(release: Release, revision: str) -> None:
+    release.usual()
+    failed = release.run("revision", revision=revision)
+    assert failed.rc == 1
+    assert failed["code"] in ("REVISION_RELATIVE", "REVISION_UNKNOWN")
+
+
+def test_preview_starts_where_the_database_is(release: Release) -> None:
+    release.usual()
+    release.run("revision", revision="aaaa1111")
+    shown = release.run("preview", allow_classes=["expand", "contract"])
+    assert [entry["revision"] for entry in shown["sql"]] == ["bbbb2222", "cccc3333"]
+    assert "ADD COLUMN mail" in shown["sql"][0]["sql"]
+    assert "CREATE TABLE" not in shown["sql"][0]["sql"]
+    assert "DROP COLUMN name" in shown["sql"][1]["sql"]
+    assert shown["changed"] is False
+    assert release.current == ["aaaa1111"]
+
+
+def test_preview_marks_what_reads_rows(release: Release) -> None:
+    release.add("aaaa1111", "for row in op.get_bind().execute(sa.text('SELECT 1')).fetchall():\n    print(row)")
+    shown = release.run("preview", allow_classes=["unknown"])
+    assert shown["sql"][0]["renderable"] is False
+    assert shown["sql"][0]["reason"]
+
+
+# --- failing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_failing_statement_reaches_the_operator(release: Release) -> None:
+    release.add("aaaa1111", ONE)
+    release.add(
+        "bbbb2222", "op.execute(\"ALTER TABLE users ADD COLUMN x integer DEFAULT 'a secret value that is long'\")"
+    )
+    release.add("cccc3333", TWO)
+    failed = release.run("head", allow_classes=["expand", "unknown"])
+    assert failed.rc == 1
+    assert failed["code"] == "MIGRATION_FAILED"
+    assert failed["revision"] == "bbbb2222"
+    assert "invalid input syntax for type integer" in failed["msg"]
+    assert failed["statement"] == "ALTER TABLE users ADD COLUMN x integer DEFAULT '...'"
+    assert failed["sqlstate"] == "22P02"
+    assert [step["revision"] for step in failed["applied"]] == ["aaaa1111"]
+    assert "Traceback" not in failed["msg"]
+    assert release.current == ["aaaa1111"]
+
+
+def test_an_error_of_python_names_file_and_line(release: Release) -> None:
+    release.add("aaaa1111", "x = {}\nx['missing']")
+    failed = release.run("head", allow_classes=["unknown", "expand"])
+    assert failed["code"] == "MIGRATION_FAILED"
+    assert "KeyError: 'missing'" in failed["msg"]
+    assert (failed["file"], failed["line"]) == ("migrations/versions/aaaa1111.py", 9)
+
+
+@pytest.mark.parametrize(
+    "code", ["raise SystemExit(3)", "import os; os._exit(3)", "import os; os.kill(os.getpid(), 9)"]
+)
+def test_an_application_that_ends_the_process(release: Release, code: str) -> None:
+    release.add("aaaa1111", code)
+    failed = release.run("head", allow_classes=["unknown"])
+    assert failed.rc == 1
+    assert failed["code"] in ("MIGRATION_FAILED", "HELPER_DIED")
+    assert release.sql("SELECT to_regclass('alembic_version')") == [(None,)] or release.current == []
+
+
+def test_an_env_that_does_not_commit(release: Release) -> None:
+    release.add("aaaa1111", ONE)
+    release.env(text=ENV_PY.replace("EXTRA", "").replace("with context.begin_transaction():", "if connection.begin():"))
+    failed = release.run("head")
+    assert failed["code"] == "MIGRATION_NOT_COMMITTED"
+    assert release.sql("SELECT to_regclass('users')") == [(None,)]
+
+
+def test_an_env_that_uses_another_database(release: Release, postgres_server: Any) -> None:
+    release.add("aaaa1111", ONE)
+    other = postgres_server.fresh_database().replace("postgresql://", "postgresql+psycopg://")
+    release.env(f"URL = {other!r}")
+    assert release.run("head")["code"] == "WRONG_DATABASE"
+
+
+def test_an_env_that_reads_the_ini_file(release: Release) -> None:
+    release.add("aaaa1111", ONE)
+    release.env("URL = context.config.get_main_option('sqlalchemy.url')")
+    assert release.run("head")["current"] == ["aaaa1111"]
+
+
+def test_version_table_in_another_schema(release: Release) -> None:
+    release.add("aaaa1111", ONE)
+    release.sql("CREATE SCHEMA own")
+    release.env("SETTINGS = {'version_table_schema': 'own', 'version_table': 'versions'}")
+    done = release.run("head", version_table="versions", version_table_schema="own")
+    assert done["version_table"] == "own.versions"
+    assert release.run("head", version_table="versions")["changed"] is False
+
+
+def test_an_unreachable_database_and_a_wrong_password(release: Release, postgres_server: Any) -> None:
+    release.add("aaaa1111", ONE)
+    for url in (
+        "postgresql+psycopg://u:S3cretS3cret@127.0.0.1:1/x",
+        postgres_server.url_for("postgres", password="S3cretS3cret").replace("postgresql:", "postgresql+psycopg:"),
+    ):
+        failed = release.run(database_url=url)
+        assert failed["code"] == "DATABASE_UNREACHABLE"
+        assert "S3cretS3cret" not in str(failed.json)
+
+
+def test_no_secret_in_results(release: Release, postgres_server: Any) -> None:
+    release.add(
+        "aaaa1111", "import os\nprint(os.environ['DATABASE_URL'])\nraise ValueError(os.environ['DATABASE_URL'])"
+    )
+    failed = release.run("head", allow_classes=["unknown"])
+    assert failed["code"] == "MIGRATION_FAILED"
+    assert postgres_server.password not in str(failed.json)
+
+
+def test_no_secret_in_arguments_of_processes(release: Release, postgres_server: Any) -> None:
+    release.add("aaaa1111", "op.execute('SELECT pg_sleep(1)')")
+    seen: list[str] = []
+
+    def look() -> None:
+        while worker.is_alive():
+            for process in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    seen.append(process.read_bytes().decode(errors="replace"))
+                except OSError:
+                    continue
+            time.sleep(0.05)
+
+    worker = threading.Thread(target=lambda: release.run("head", allow_classes=["unknown"]))
+    worker.start()
+    look()
+    assert any(str(release.directory) in line for line in seen)
+    assert not any(postgres_server.password in line for line in seen)
+
+
+# --- together with others --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other(release: Release) -> Iterator[Any]:
+    with psycopg.connect(release.plain_url, application_name="psql of ada") as connection:
+        yield connection
+
+
+def test_the_lock_is_waited_for_and_its_holder_named(release: Release, other: Any) -> None:
+    release.add("aaaa1111", ONE)
+    database = release.sql("SELECT current_database()")[0][0]
+    other.execute(f"SELECT pg_advisory_lock({lock_key(database)})")
+    failed = release.run("head", lock_wait=0.3)
+    assert failed["code"] == "LOCK_HELD"
+    assert "psql of ada" in failed["msg"]
+    assert failed["holders"][0]["pid"] == other.info.backend_pid
+    assert release.run("info").rc == 0, "reading needs no lock"
+    other.close()
+    assert release.run("head")["changed"] is True
+
+
+def test_a_blocked_table_is_tried_again_and_the_blocker_named(release: Release, other: Any) -> None:
+    release.add("aaaa1111", ONE)
+    release.add("bbbb2222", TWO)
+    release.run("revision", revision="aaaa1111")
+    other.execute("SELECT * FROM users")  # an open transaction that reads the table
+    failed = release.run("head", lock_timeout=0.3, lock_attempts=2)
+    assert failed["code"] == "LOCK_TIMEOUT"
+    assert "2 times" in failed["msg"]
+    assert "psql of ada" in failed["blockers"][0]
+    assert release.current == ["aaaa1111"]
+    timer = threading.Timer(1.0, other.rollback)
+    timer.start()
+    done = release.run("head", lock_timeout=0.3, lock_attempts=20)
+    timer.join()
+    assert done["applied"][0]["attempts"] > 1
+
+
+def test_two_at_once_apply_once(release: Release, run_module: Callable[..., Any]) -> None:
+    import json
+    import subprocess
+
+    release.add("aaaa1111", f"{ONE}\nop.execute('SELECT pg_sleep(0.5)')")
+    release.add("bbbb2222", TWO)
+    root = Path(__file__).resolve().parents[2]
+    code = (
+        "import sys, json; import ansible.module_utils;"
+        f"ansible.module_utils.__path__.append({str(root / 'module_utils')!r});"
+        "from ansible.module_utils.floyo.migrations.glue import migrate;"
+        "print(json.dumps(migrate(json.load(sys.stdin), check_mode=False)))"
+    )
+    import alembic_migrate
+
+    parameters = {name: option.get("default", "") for name, option in alembic_migrate.ARGUMENTS.items()}
+    parameters |= {
+        "release_dir": str(release.directory), "database_url": release.url, "state": "head", "allow_classes": ["expand", "unknown"],
+    }  # fmt: skip
+    runs = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for process in runs:
+        assert process.stdin
+        process.stdin.write(json.dumps(parameters))
+        process.stdin.close()
+    results = [json.loads(process.stdout.read()) for process in runs if process.stdout]
+    assert [process.wait() for process in runs] == [0, 0, 0]
+    assert sorted(result["changed"] for result in results) == [False, False, True]
+    assert {tuple(result["current"]) for result in results} == {("bbbb2222",)}
+
+
+def test_a_revision_that_takes_too_long_is_cancelled(release: Release) -> None:
+    release.add("aaaa1111", "op.execute('SELECT pg_sleep(60)')")
+    started = time.monotonic()
+    failed = release.run("head", allow_classes=["unknown"], timeout=2)
+    assert failed["code"] == "MIGRATION_TIMEOUT"
+    assert time.monotonic() - started < 30
+    assert release.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'floyo:%'") == [(0,)]
+
+
+def test_a_failed_concurrent_build_leaves_a_name_to_drop(release: Release) -> None:
+    release.add("aaaa1111", ONE)
+    release.run("head")
+    release.sql("INSERT INTO users VALUES (1, 'a'), (2, 'a')")
+    release.add(
+        "bbbb2222",
+        "with op.get_context().autocommit_block():\n"
+        "    op.create_index('one_name', 'users', ['name'], unique=True, postgresql_concurrently=True)",
+    )
+    failed = release.run("head", allow_classes=["expand", "contract", "irreversible"])
+    assert failed["code"] == "MIGRATION_FAILED"
+    assert failed["invalid_indexes"] == ["public.one_name"]
+    assert "drop the invalid index" in failed["next_step"]
+
+
+def test_the_environment_file_is_read_as_systemd_reads_it(release: Release, tmp_path: Path) -> None:
+    (tmp_path / "backend.env").write_text(
+        "DATABASE_URL=postgresql+psycopg://nobody@nowhere/x\nGREETING='hello world'\n"
+    )
+    release.add("aaaa1111", "import os\nassert os.environ['GREETING'] == 'hello world'")
+    done = release.run(
+        "head",
+        allow_classes=["unknown"],
+        environment_file=str(tmp_path / "backend.env"),
+        database_url=release.plain_url,
+    )
+    assert done.rc == 0, done.json
+    assert release.run(environment_file=str(tmp_path / "none.env"))["code"] == "ENVIRONMENT_MISSING"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")
+def test_another_account_is_refused_when_it_is_not_there(release: Release) -> None:
+    assert release.run(run_as="no-such-account")["code"] == "ACCOUNT_UNKNOWN"
+
+
+def test_a_release_that_is_not_there(release: Release) -> None:
+    assert release.run(release_dir="/nonexistent")["code"] == "RELEASE_UNKNOWN"
