@@ -1,7 +1,7 @@
 # Everything a user does with this checkout; `make` alone lists it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench fleet fleet-down requirements clean
+.PHONY: help setup test lint fleet fleet-down requirements clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## list the targets
@@ -10,17 +10,11 @@ help: ## list the targets
 setup: ## install system packages, make .venv (does nothing when all is there)
 	@scripts/setup
 
-demo: setup ## boot a fleet, provision it, deploy under load, break a release, roll back
-	@scripts/demo
-
 test: setup ## lint, unit, module and convention tests, molecule on a booted fleet (RINGS="unit lint" for some)
 	@scripts/test $(RINGS)
 
 lint: setup ## ansible-lint, yamllint, ruff, mypy, shellcheck
 	@scripts/test lint
-
-bench: setup ## measure against the peers, in one run
-	@scripts/bench
 
 fleet: setup ## boot the local fleet
 	@ansible-playbook playbooks/fleet_up.yml
