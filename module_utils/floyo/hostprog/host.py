@@ -1,0 +1,182 @@
+"""The one client of a host's systemd, /proc and readiness address (standard library only)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import Unusable
+from ..files import fsync_dir, read_json
+
+__all__ = ["Config", "Host"]
+
+LOG_LINES = 15
+
+
+@dataclass(frozen=True)
+class Config:
+    """/etc/<name>/floyo-release.json; role floyo_backend writes it."""
+
+    name: str
+    root: str
+    state_dir: str
+    unit: str
+    socket_unit: str
+    extra_units: tuple[str, ...]
+    readiness_url: str
+    health_url: str
+    ready_timeout: float
+    release_field: str
+
+    @classmethod
+    def read(cls, path: str) -> Config:
+        """Raises Unusable when the file is missing, is not JSON or lacks a key."""
+        try:
+            raw = read_json(path)
+            return cls(
+                **{key: raw[key] for key in cls.__annotations__ if key not in ("extra_units", "ready_timeout")},
+                extra_units=tuple(raw["extra_units"]),
+                ready_timeout=float(raw["ready_timeout"]),
+            )
+        except (TypeError, ValueError, KeyError) as error:
+            raise Unusable(
+                f"{path} is missing or damaged ({type(error).__name__}: {error})",
+                code="CONFIG_UNUSABLE",
+                expected="the file that provisioning writes",
+                next_step="ansible-playbook playbooks/provision.yml --limit this host",
+            ) from error
+
+
+class Host:
+    """What runs here and how to change it. The truth is the process, never the link."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.link = os.path.join(config.root, "current")
+
+    def release_dir(self, release: str) -> str:
+        return os.path.join(self.config.root, "releases", release)
+
+    def linked(self) -> str | None:
+        """The release that ``current`` names, whether or not it runs."""
+        try:
+            return os.path.basename(os.readlink(self.link))
+        except FileNotFoundError:
+            return None
+
+    def point(self, release: str | None) -> None:
+        """Flip the link by one rename; None removes it."""
+        if release is None:
+            if os.path.lexists(self.link):
+                os.unlink(self.link)
+        else:
+            temporary = f"{self.link}.new"
+            if os.path.lexists(temporary):
+                os.unlink(temporary)
+            os.symlink(os.path.join("releases", release), temporary)
+            os.rename(temporary, self.link)
+        fsync_dir(self.config.root)
+
+    def systemctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["systemctl", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+
+    def restart(self) -> str:
+        """Restart the service and its workers; empty, or why systemd refused."""
+        units = [self.config.unit, *self.config.extra_units]
+        # systemd refuses the fifth quick restart of a unit otherwise.
+        self.systemctl("reset-failed", *units)
+        done = self.systemctl("restart", *units)
+        return done.stderr.strip() if done.returncode else ""
+
+    def stop(self) -> None:
+        self.systemctl("stop", self.config.unit, *self.config.extra_units)
+
+    def main_process(self) -> tuple[str, int]:
+        """(ActiveState, MainPID) of the unit; MainPID 0 when nothing runs."""
+        shown = self.systemctl("show", "-p", "ActiveState", "-p", "MainPID", self.config.unit).stdout
+        fields = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        return fields.get("ActiveState", "unknown"), int(fields.get("MainPID") or 0)
+
+    def running(self) -> str | None:
+        """The release whose directory the service's main process works in."""
+        _, pid = self.main_process()
+        if not pid:
+            return None
+        try:
+            directory = os.path.realpath(f"/proc/{pid}/cwd")
+        except OSError:
+            return None
+        base = os.path.realpath(os.path.join(self.config.root, "releases")) + os.sep
+        return directory[len(base) :].split(os.sep)[0] if directory.startswith(base) else None
+
+    def ask(self, url: str, *, timeout: float) -> tuple[int, Any]:
+        """(status, parsed body or None); status 0 when nobody answered."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(url, timeout=timeout) as answer:
+                status, text = answer.status, answer.read(65536)
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read(65536)
+        except OSError:
+            return 0, None
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            return status, None
+
+    def fault(self, release: str) -> str:
+        """Empty when ``release`` runs, is ready and says so itself; else what is wrong right now."""
+        state, pid = self.main_process()
+        if state == "failed" or (state == "inactive" and not pid):
+            return f"unit {self.config.unit} is {state}"
+        if self.running() != release:
+            return f"the running process belongs to {self.running() or 'no release'}"
+        status, body = self.ask(self.config.readiness_url, timeout=5)
+        if status != 200:
+            detail = body.get("detail", "") if isinstance(body, dict) else ""
+            return f"readiness answers {status or 'nothing'} {detail}".strip()
+        if isinstance(body, dict) and body.get("status") in ("unhealthy", "error", "not_ready"):
+            return f"readiness says {body['status']}"
+        return self.wrong_version(release)
+
+    def wrong_version(self, release: str) -> str:
+        if not self.config.release_field:
+            return ""
+        manifest = read_json(os.path.join(self.release_dir(release), "release.json"), default={})
+        expected = manifest.get("version")
+        _, body = self.ask(self.config.health_url, timeout=5)
+        reported = body.get(self.config.release_field) if isinstance(body, dict) else None
+        if expected and reported and str(reported).lstrip("v") not in (expected.lstrip("v"), release):
+            return f"/health reports {reported}, not {expected}"
+        return ""
+
+    def wait_ready(self, release: str, deadline: float) -> str:
+        """Poll until ``release`` serves or ``deadline`` (time.monotonic) passes; empty, or the last fault."""
+        pause = 0.02
+        while True:
+            fault = self.fault(release)
+            if not fault:
+                return ""
+            if self.main_process()[0] == "failed" or time.monotonic() + pause > deadline:
+                return fault
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.5)
+
+    def last_lines(self) -> list[str]:
+        """The unit's newest log lines, for the one who must find the cause."""
+        shown = subprocess.run(
+            ["journalctl", "-u", self.config.unit, "-n", str(LOG_LINES), "-o", "cat", "--no-pager"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return shown.stdout.splitlines()

@@ -1,0 +1,163 @@
+"""The switch as a transaction on one host: intent, flip, restart, proof, commit or undo (standard library only).
+
+Deploy and rollback are the same call with another target. Every step can be repeated, so ``resume`` after a crash,
+a reboot or a lost connection either finishes what the intent says or puts the old release back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import FloyoError, Refused, Unusable
+from ..files import append_line, fsync_dir, read_json, write_json
+from .host import Host
+
+__all__ = ["history", "previous_good", "resume", "status", "switch"]
+
+
+def _path(host: Host, name: str) -> str:
+    return os.path.join(host.config.state_dir, name)
+
+
+@contextlib.contextmanager
+def locked(host: Host) -> Iterator[None]:
+    """One switch at a time on this host. The lock file stays: removing it would let two holders in."""
+    with open(_path(host, "lock"), "a", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refused(
+                f"another switch of {host.config.name} runs on this host",
+                code="SWITCH_RUNNING",
+                next_step="floyo-release status, then try again",
+            ) from error
+        yield
+
+
+def history(host: Host) -> list[dict[str, Any]]:
+    """Transitions in their order; a line that a crash cut short is left out."""
+    entries = []
+    with contextlib.suppress(FileNotFoundError), open(_path(host, "history.jsonl"), encoding="utf-8") as stream:
+        for line in stream:
+            with contextlib.suppress(ValueError):
+                entries.append(json.loads(line))
+    return entries
+
+
+def previous_good(entries: list[dict[str, Any]], current: str | None) -> str | None:
+    """The newest release before ``current`` that was proven to serve and did not fail later. Order is the record's."""
+    bad = set()
+    for entry in reversed(entries):
+        target = entry["to"]
+        if entry["outcome"] == "reverted":
+            bad.add(target)
+        elif entry["outcome"] == "switched" and target != current and target not in bad:
+            return str(target)
+    return None
+
+
+def status(host: Host) -> dict[str, Any]:
+    """link, running (asserted by the process), fence, intent (a begun switch), releases on disk."""
+    releases = os.path.join(host.config.root, "releases")
+    names = sorted(os.listdir(releases)) if os.path.isdir(releases) else []
+    return {
+        "link": host.linked(),
+        "running": host.running(),
+        "fence": read_json(_path(host, "fence.json"), default={"token": 0})["token"],
+        "intent": read_json(_path(host, "intent.json")),
+        "releases": [n for n in names if os.path.exists(os.path.join(releases, n, "release.json"))],
+    }
+
+
+def switch(host: Host, target: str, *, token: int | None, holder: str, reason: str) -> dict[str, Any]:
+    """Serve ``target``: {outcome: switched | unchanged, from, to, seconds}; raises FloyoError after undoing."""
+    with locked(host):
+        if read_json(_path(host, "intent.json")) is not None:
+            raise Refused(
+                "an earlier switch on this host is not finished",
+                code="SWITCH_PENDING",
+                next_step="floyo-release resume",
+            )
+        seen = read_json(_path(host, "fence.json"), default={"token": 0})["token"]
+        if token is not None and token < seen:
+            raise Refused(
+                f"token {token} is older than {seen}, which this host has already obeyed",
+                code="FENCED",
+                next_step="a newer run is in charge; floyo-release status shows what it did",
+            )
+        if not os.path.exists(os.path.join(host.release_dir(target), "release.json")):
+            raise Unusable(
+                f"release {target} is not on this host",
+                code="RELEASE_UNKNOWN",
+                expected="one of: " + (", ".join(status(host)["releases"]) or "none is staged"),
+                next_step="floyo-release status",
+            )
+        if token is not None:
+            write_json(_path(host, "fence.json"), {"token": token})
+        if host.linked() == target and not host.fault(target):
+            return {"outcome": "unchanged", "from": target, "to": target, "seconds": 0.0}
+        intent = {
+            "from": host.linked(),
+            "to": target,
+            "token": token,
+            "holder": holder,
+            "reason": reason,
+            "began": time.time(),
+        }
+        write_json(_path(host, "intent.json"), intent)
+        return _carry_out(host, intent)
+
+
+def resume(host: Host) -> dict[str, Any] | None:
+    """Finish or undo the switch that an intent names; None when there is none."""
+    with locked(host):
+        intent = read_json(_path(host, "intent.json"))
+        return None if intent is None else _carry_out(host, intent)
+
+
+def _carry_out(host: Host, intent: dict[str, Any]) -> dict[str, Any]:
+    target, old = intent["to"], intent["from"]
+    host.point(target)
+    fault = host.restart() or host.wait_ready(target, time.monotonic() + host.config.ready_timeout)
+    if not fault:
+        return _record(host, intent, "switched")
+    lines = host.last_lines()
+    host.point(old)
+    if old is None:
+        host.stop()
+        fate = "there was no earlier release, so the service is stopped"
+    else:
+        trouble = host.restart() or host.wait_ready(old, time.monotonic() + host.config.ready_timeout)
+        fate = f"{old} serves again" if not trouble else f"{old} was put back but {trouble}"
+    _record(host, intent, "reverted", why=fault)
+    raise FloyoError(
+        f"{target} did not come up ({fault}); {fate}",
+        code="SWITCH_REVERTED",
+        expected=f"{host.config.readiness_url} answers 200 within {host.config.ready_timeout:g} s",
+        next_step=f"read log_tail, or journalctl -u {host.config.unit}",
+        outcome="reverted",
+        log_tail=lines,
+        **{"from": old, "to": target},
+    )
+
+
+def _record(host: Host, intent: dict[str, Any], outcome: str, **more: Any) -> dict[str, Any]:
+    result = {
+        "outcome": outcome,
+        "from": intent["from"],
+        "to": intent["to"],
+        "seconds": round(max(0.0, time.time() - intent["began"]), 2),
+        **more,
+    }
+    known = {key: intent[key] for key in ("token", "holder", "reason")}
+    entry = {**result, **known, "at": time.time(), "sequence": len(history(host)) + 1}
+    append_line(_path(host, "history.jsonl"), json.dumps(entry, sort_keys=True))
+    os.unlink(_path(host, "intent.json"))
+    fsync_dir(host.config.state_dir)
+    return result
