@@ -155,7 +155,8 @@ def test_a_revision_the_release_does_not_know(release: Release) -> None:
     release.sql("UPDATE alembic_version SET version_num = 'dddd4444'")
     assert release.run()["status"] == "unknown"
     assert release.run(known_revisions=newer)["status"] == "ahead"
-    for state, more in (("head", {}), ("revision", {"revision": "aaaa1111"}), ("preview", {})):
+    cases: list[tuple[str, dict[str, Any]]] = [("head", {}), ("revision", {"revision": "aaaa1111"}), ("preview", {})]
+    for state, more in cases:
         failed = release.run(state, **more)
         assert failed.rc == 1
         assert failed["code"] == "DATABASE_UNKNOWN"
@@ -239,12 +240,12 @@ def test_contract_is_held_back_until_it_is_named(release: Release) -> None:
 def test_to_a_revision_up_and_down_in_four_runs(release: Release) -> None:
     release.usual()
     release.run("head", allow_classes=["expand", "contract"])
-    down = {"revision": "bbbb2222"}
+    down: dict[str, Any] = {"revision": "bbbb2222"}
     assert four_runs(lambda check: release.run("revision", check=check, **down)) == [True, True, False, False]
     assert release.current == ["bbbb2222"]
     failed = release.run("revision", revision="cccc")
     assert failed["code"] == "CLASS_NOT_ALLOWED"
-    up = {"revision": "cccc", "allow_classes": ["contract"]}
+    up: dict[str, Any] = {"revision": "cccc", "allow_classes": ["contract"]}
     assert four_runs(lambda check: release.run("revision", check=check, **up)) == [True, True, False, False]
 
 
@@ -450,7 +451,8 @@ def test_two_at_once_apply_once(release: Release, run_module: Callable[..., Any]
     )
     import alembic_migrate
 
-    parameters = {name: option.get("default", "") for name, option in alembic_migrate.ARGUMENTS.items()}
+    arguments: dict[str, Any] = alembic_migrate.ARGUMENTS
+    parameters: dict[str, Any] = {name: option.get("default", "") for name, option in arguments.items()}
     parameters |= {
         "release_dir": str(release.directory), "database_url": release.url, "state": "head", "allow_classes": ["expand", "unknown"],
     }  # fmt: skip

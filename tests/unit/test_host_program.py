@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible.module_utils.floyo.errors import FloyoError
 from ansible.module_utils.floyo.hostprog.host import Config, Host
 from ansible.module_utils.floyo.hostprog.switch import history, previous_good, resume, status, switch

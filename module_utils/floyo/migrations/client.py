@@ -48,7 +48,7 @@ class Helper:
                 next_step="stage the release again, or name the directory of a complete one",
             )
         self._passwords = passwords
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process that writes it
         self._channel, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -64,7 +64,7 @@ class Helper:
                 **_account(run_as),
             )
         self._answers = self._channel.makefile("rb")
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None  # noqa: S101 - for the type checker: it was asked for as a pipe
         try:
             self._process.stdin.write(_source())
             self._process.stdin.close()

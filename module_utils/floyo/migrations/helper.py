@@ -256,7 +256,7 @@ class Work:
             schema, table, _, readable = found[0]
             if not readable:
                 raise Failure("privilege", f"the role may not read {schema}.{table}")
-            heads = [row[0] for row in side.query(f'SELECT version_num FROM "{schema}"."{table}" ORDER BY 1')]  # noqa: S608
+            heads = [row[0] for row in side.query(f'SELECT version_num FROM "{schema}"."{table}" ORDER BY 1')]
         about = side.query("SELECT current_database(), session_user::text, current_setting('server_version_num')::int")[
             0
         ]
