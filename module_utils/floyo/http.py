@@ -206,8 +206,10 @@ class Pending:
     def result(self) -> Answer:
         """Wait for the answer, at most until the timeout that began with the request."""
         if not self._done.wait(max(0.0, self._begun + self.timeout - time.monotonic())):
+            # Judged before the close: its end of file can pass for the end of the header and move the phase on.
+            late = self._late()
             self._progress.close()
-            raise self._late()
+            raise late
         if self._error is not None:
             raise self._explain(self._error)
         if self._answer is None:
