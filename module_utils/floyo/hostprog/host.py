@@ -17,6 +17,7 @@ from ..files import fsync_dir, read_json
 __all__ = ["Config", "Host"]
 
 LOG_LINES = 15
+SWITCH_UNIT = "floyo-switch.service"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,11 @@ class Host:
         done = self.systemctl("restart", *units)
         return done.stderr.strip() if done.returncode else ""
 
+    def run_switch_unit(self) -> None:
+        """Let systemd carry out the intent and wait: what it runs does not end with the caller's connection."""
+        self.systemctl("reset-failed", SWITCH_UNIT)
+        self.systemctl("start", SWITCH_UNIT)
+
     def stop(self) -> None:
         self.systemctl("stop", self.config.unit, *self.config.extra_units)
 
@@ -111,9 +117,16 @@ class Host:
         if not pid:
             return None
         try:
-            directory = os.path.realpath(f"/proc/{pid}/cwd")
-        except OSError:
+            directory = os.readlink(f"/proc/{pid}/cwd")
+        except (FileNotFoundError, ProcessLookupError):
             return None
+        except PermissionError as error:
+            raise Unusable(
+                f"/proc/{pid}/cwd, where the service's process works, may not be read",
+                code="PROCESS_HIDDEN",
+                expected="root with CAP_SYS_PTRACE, which containers drop",
+                next_step="run floyo-release as root; add SYS_PTRACE when the host is a container",
+            ) from error
         base = os.path.realpath(os.path.join(self.config.root, "releases")) + os.sep
         return directory[len(base) :].split(os.sep)[0] if directory.startswith(base) else None
 

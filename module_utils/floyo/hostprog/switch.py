@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -103,6 +104,7 @@ def switch(host: Host, target: str, *, token: int | None, holder: str, reason: s
         if host.linked() == target and not host.fault(target):
             return {"outcome": "unchanged", "from": target, "to": target, "seconds": 0.0}
         intent = {
+            "id": secrets.token_hex(8),
             "from": host.linked(),
             "to": target,
             "token": token,
@@ -111,14 +113,37 @@ def switch(host: Host, target: str, *, token: int | None, holder: str, reason: s
             "began": time.time(),
         }
         write_json(_path(host, "intent.json"), intent)
-        return _carry_out(host, intent)
+    host.run_switch_unit()
+    entry = next((entry for entry in reversed(history(host)) if entry["id"] == intent["id"]), None)
+    if entry is None:
+        raise FloyoError(
+            f"the switch to {target} has begun and not ended",
+            code="SWITCH_PENDING",
+            next_step="floyo-release status, journalctl -u floyo-switch, then floyo-release resume",
+        )
+    return _judge(host, entry)
 
 
 def resume(host: Host) -> dict[str, Any] | None:
     """Finish or undo the switch that an intent names; None when there is none."""
     with locked(host):
         intent = read_json(_path(host, "intent.json"))
-        return None if intent is None else _carry_out(host, intent)
+        return None if intent is None else _judge(host, _carry_out(host, intent))
+
+
+def _judge(host: Host, entry: dict[str, Any]) -> dict[str, Any]:
+    """The recorded end of a switch as a result, or as the error that it was."""
+    if entry["outcome"] == "reverted":
+        raise FloyoError(
+            f"{entry['to']} did not come up ({entry['why']}); {entry['fate']}",
+            code="SWITCH_REVERTED",
+            expected=f"{host.config.readiness_url} answers 200 within {host.config.ready_timeout:g} s",
+            next_step=f"read log_tail, or journalctl -u {host.config.unit}",
+            outcome="reverted",
+            log_tail=entry["log_tail"],
+            **{"from": entry["from"], "to": entry["to"]},
+        )
+    return {key: entry[key] for key in ("outcome", "from", "to", "seconds")}
 
 
 def _carry_out(host: Host, intent: dict[str, Any]) -> dict[str, Any]:
@@ -135,29 +160,19 @@ def _carry_out(host: Host, intent: dict[str, Any]) -> dict[str, Any]:
     else:
         trouble = host.restart() or host.wait_ready(old, time.monotonic() + host.config.ready_timeout)
         fate = f"{old} serves again" if not trouble else f"{old} was put back but {trouble}"
-    _record(host, intent, "reverted", why=fault)
-    raise FloyoError(
-        f"{target} did not come up ({fault}); {fate}",
-        code="SWITCH_REVERTED",
-        expected=f"{host.config.readiness_url} answers 200 within {host.config.ready_timeout:g} s",
-        next_step=f"read log_tail, or journalctl -u {host.config.unit}",
-        outcome="reverted",
-        log_tail=lines,
-        **{"from": old, "to": target},
-    )
+    return _record(host, intent, "reverted", why=fault, fate=fate, log_tail=lines)
 
 
 def _record(host: Host, intent: dict[str, Any], outcome: str, **more: Any) -> dict[str, Any]:
-    result = {
-        "outcome": outcome,
-        "from": intent["from"],
-        "to": intent["to"],
-        "seconds": round(max(0.0, time.time() - intent["began"]), 2),
+    entry = {
+        **{key: intent[key] for key in ("id", "from", "to", "token", "holder", "reason")},
         **more,
+        "outcome": outcome,
+        "seconds": round(max(0.0, time.time() - intent["began"]), 2),
+        "at": time.time(),
+        "sequence": len(history(host)) + 1,
     }
-    known = {key: intent[key] for key in ("token", "holder", "reason")}
-    entry = {**result, **known, "at": time.time(), "sequence": len(history(host)) + 1}
     append_line(_path(host, "history.jsonl"), json.dumps(entry, sort_keys=True))
     os.unlink(_path(host, "intent.json"))
     fsync_dir(host.config.state_dir)
-    return result
+    return entry
