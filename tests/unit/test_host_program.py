@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from ansible.module_utils.floyo.errors import FloyoError
+from ansible.module_utils.floyo.hostprog.cli import OUTDATED
 from ansible.module_utils.floyo.hostprog.host import Config, Host
-from ansible.module_utils.floyo.hostprog.switch import history, previous_good, resume, status, switch
+from ansible.module_utils.floyo.hostprog.releases import info, pin, prune, superfluous, sweep, tree_lock, unpin
+from ansible.module_utils.floyo.hostprog.switch import history, previous_good, resume, switch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,6 +43,9 @@ class FakeHost(Host):
     def running(self) -> str | None:
         return self.process
 
+    def main_process(self) -> tuple[str, int]:
+        return ("active", 4711) if self.process else ("inactive", 0)
+
     def fault(self, release: str) -> str:
         if self.process != release:
             return f"the running process belongs to {self.process}"
@@ -59,12 +64,29 @@ def host(tmp_path: Path) -> FakeHost:
         (tmp_path / "releases" / name).mkdir(parents=True)
         (tmp_path / "releases" / name / "release.json").write_text("{}")
     return FakeHost(
-        Config("x", str(tmp_path), str(tmp_path), "x.service", "x.socket", (), "http://r", "http://h", 1.0, "version")
+        Config(
+            name="x",
+            root=str(tmp_path),
+            state_dir=str(tmp_path),
+            unit="x.service",
+            socket_unit="x.socket",
+            extra_units=(),
+            readiness_url="http://r",
+            health_url="http://h",
+            ready_timeout=1.0,
+            release_field="version",
+            environment_file="/dev/null",
+            user="nobody",
+            group="nogroup",
+            python=sys.executable,
+            asgi="main:app",
+            switch_unit="x-switch.service",
+        )
     )
 
 
-def to(host: FakeHost, release: str, token: int | None = None) -> dict[str, Any]:
-    return switch(host, release, token=token, holder="me", reason="test")
+def to(host: FakeHost, release: str, token: int | None = None, **more: Any) -> dict[str, Any]:
+    return switch(host, release, token=token, holder="me", reason="test", **more)
 
 
 def test_a_switch_is_recorded_and_a_second_one_changes_nothing(host: FakeHost) -> None:
@@ -72,8 +94,8 @@ def test_a_switch_is_recorded_and_a_second_one_changes_nothing(host: FakeHost) -
     assert to(host, "b")["from"] == "a"
     assert to(host, "b")["outcome"] == "unchanged"
     assert [(e["sequence"], e["to"], e["holder"]) for e in history(host)] == [(1, "a", "me"), (2, "b", "me")]
-    assert status(host)["running"] == "b"
-    assert status(host)["intent"] is None
+    assert info(host)["current"]["release"] == "b"
+    assert info(host)["intent"] is None
 
 
 def test_a_release_that_is_not_ready_is_undone(host: FakeHost) -> None:
@@ -85,7 +107,7 @@ def test_a_release_that_is_not_ready_is_undone(host: FakeHost) -> None:
     assert "503" in str(caught.value)
     assert caught.value.details["log_tail"] == ["its last words"]
     assert (host.linked(), host.process) == ("a", "a")
-    assert status(host)["intent"] is None
+    assert info(host)["intent"] is None
 
 
 def test_a_first_release_that_fails_leaves_nothing_running(host: FakeHost) -> None:
@@ -118,8 +140,94 @@ def test_a_stale_token_is_refused(host: FakeHost) -> None:
 
 
 def test_an_unknown_release_names_those_on_disk(host: FakeHost) -> None:
-    with pytest.raises(FloyoError, match="a, b, c"):
+    with pytest.raises(FloyoError, match="release z is not on this host"):
         to(host, "z")
+
+
+def test_check_mode_judges_and_changes_nothing(host: FakeHost) -> None:
+    to(host, "a", token=3)
+    assert to(host, "b", token=4, check=True) == {
+        "changed": True,
+        "outcome": "switched",
+        "from": "a",
+        "to": "b",
+        "seconds": 0.0,
+    }
+    assert not to(host, "a", token=4, check=True)["changed"]
+    with pytest.raises(FloyoError, match="token 2 is older"):
+        to(host, "b", token=2, check=True)
+    assert (host.linked(), info(host)["fence"], len(history(host))) == ("a", 3, 1)
+
+
+def test_rollbacks_go_further_back_and_not_to_and_fro(host: FakeHost) -> None:
+    for name in ("a", "b", "c"):
+        to(host, name)
+    to(host, "b", kind="rollback")
+    assert previous_good(history(host), host.linked()) == "a"
+    to(host, "a", kind="rollback")
+    assert previous_good(history(host), host.linked()) is None
+    to(host, "c")  # somebody deployed it again, knowingly
+    assert previous_good(history(host), host.linked()) == "a"
+    to(host, "b")
+    assert previous_good(history(host), host.linked()) == "c"
+    assert {one["release"]: one["state"] for one in info(host)["releases"]} == {"a": "good", "b": "good", "c": "good"}
+
+
+def test_info_tells_good_from_left_failed_and_staged(host: FakeHost) -> None:
+    to(host, "a")
+    to(host, "b")
+    to(host, "a", kind="rollback")
+    host.broken = frozenset("c")
+    with pytest.raises(FloyoError):
+        to(host, "c")
+    found = {one["release"]: one["state"] for one in info(host)["releases"]}
+    assert found == {"a": "good", "b": "left", "c": "failed"}
+    facts = info(host, graphs=True, program="abc")
+    assert facts["current"]["release"] == "a"
+    assert facts["program_digest"] == "abc"
+    assert facts["python_tag"] == sys.implementation.cache_tag
+    assert 0 < facts["disk_free"] <= facts["disk_total"]
+
+
+def test_prune_keeps_what_may_be_needed(host: FakeHost) -> None:
+    releases = Path(host.config.root) / "releases"
+    for name in ("d", "e", ".staging-f", ".leaving-g"):
+        (releases / name).mkdir()
+        (releases / name / "release.json").write_text("{}")
+    for name in ("a", "b", "c"):
+        to(host, name)
+    host.broken = frozenset("d")
+    with pytest.raises(FloyoError):
+        to(host, "d")
+    pin(host, "a", "the auditors look at it")
+    foreseen = prune(host, keep=1, needed=["e"], check=True)
+    assert foreseen == {"changed": True, "removed": ["b", "d"], "kept": ["a", "c", "e"]}
+    assert prune(host, keep=1, needed=["e"]) == foreseen
+    assert sorted(path.name for path in releases.iterdir()) == ["a", "c", "e"]
+    assert not prune(host, keep=1, needed=["e"])["changed"]
+    assert unpin(host, "a")["changed"]
+    assert not unpin(host, "a")["changed"]
+    assert prune(host, keep=0)["removed"] == ["a", "e"]
+    assert host.linked() == "c", "what runs never goes"
+    with pytest.raises(FloyoError, match="gone is not on this host"):
+        pin(host, "gone", "x")
+
+
+def test_releases_that_failed_count_for_nothing_when_pruning() -> None:
+    entries = [
+        {"to": name, "from": None, "outcome": outcome, "sequence": number}
+        for number, (name, outcome) in enumerate(
+            [("a", "switched"), ("b", "switched"), ("c", "reverted"), ("d", "reverted"), ("e", "switched")]
+        )
+    ]
+    assert superfluous(["a", "b", "c", "d", "e"], entries, keep=3, needed=[]) == ["c", "d"]
+
+
+def test_one_at_a_time_works_on_the_releases(host: FakeHost) -> None:
+    with tree_lock(host), pytest.raises(FloyoError, match="another build"), tree_lock(host):
+        raise AssertionError
+    with tree_lock(host):
+        assert sweep(host) == []
 
 
 def test_rollback_goes_to_the_newest_proven_release_and_never_to_a_bad_one(host: FakeHost) -> None:
@@ -131,6 +239,13 @@ def test_rollback_goes_to_the_newest_proven_release_and_never_to_a_bad_one(host:
     assert previous_good(history(host), "b") == "a"
     assert previous_good(history(host), "a") == "b"
     assert previous_good([], None) is None
+
+
+def test_a_program_of_other_sources_says_so_before_it_does_anything(tmp_path: Path) -> None:
+    program = tmp_path / "p.pyz"
+    subprocess.run([sys.executable, str(ROOT / "scripts" / "pack_host_program"), str(program)], check=True)
+    done = subprocess.run([sys.executable, "-I", str(program), "--digest", "0" * 64, "status"], check=False)
+    assert done.returncode == OUTDATED
 
 
 def test_the_packed_program_is_the_same_each_time_and_runs_alone(tmp_path: Path) -> None:

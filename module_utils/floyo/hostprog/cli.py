@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import glob
 import json
 import sys
+import time
 from typing import Any
 
 from ..errors import FloyoError, Unusable
 from .host import Config, Host
-from .switch import history, previous_good, resume, status, switch
+from .releases import digest_of, info, pin, prune, unpin
+from .switch import history, previous_good, resume, switch
 
-__all__ = ["main"]
+__all__ = ["OUTDATED", "main"]
+
+# Exit status: the caller brought newer sources than this program was packed from.
+OUTDATED = 3
+KEEP = 5
 
 
 def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="floyo-release",
         description="What runs on this host, and how to serve another release.",
-        epilog="Exit status: 0 done, 1 failed or refused (nothing changed, or the old release serves again), 2 usage.",
+        epilog="Exit status: 0 done, 1 failed or refused (nothing changed, or the old release serves again), 2 usage,"
+        f" {OUTDATED} the program is not the one that --digest names.",
     )
-    parser.add_argument("--config", default="/etc/floyo/floyo-release.json")
+    parser.add_argument("--config", help="default: the one /etc/*/floyo-release.json")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--check", action="store_true", help="say what would be done")
+    parser.add_argument("--digest", help="sha256 that this program must have")
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("status", help="release that runs, releases on disk, unfinished switch")
+    actions.add_parser("info", help="the same and more, for programs").add_argument("--graphs", action="store_true")
     actions.add_parser("resume", help="finish or undo a switch that was interrupted")
     for name, text in (("switch", "serve RELEASE"), ("rollback", "serve the last good release before this one")):
         action = actions.add_parser(name, help=text)
@@ -32,15 +43,42 @@ def parse(words: list[str]) -> argparse.Namespace:
         action.add_argument("--token", type=int, help="fencing token of the lease; a lower one than seen is refused")
         action.add_argument("--holder", default=getpass.getuser())
         action.add_argument("--reason", default="by hand")
+        action.add_argument("--kind", choices=["deploy", "rollback"], default="deploy" if name == "switch" else name)
+    keeping = actions.add_parser("prune", help="remove releases that nobody will go back to")
+    keeping.add_argument("--keep", type=int, default=KEEP, help=f"proven releases that stay (default {KEEP})")
+    keeping.add_argument("--needed", action="append", default=[], metavar="RELEASE", help="stays, too")
+    pinning = actions.add_parser("pin", help="keep RELEASE from being pruned")
+    pinning.add_argument("release")
+    pinning.add_argument("--reason", default="by hand")
+    actions.add_parser("unpin", help="let RELEASE be pruned again").add_argument("release")
     return parser.parse_args(words)
 
 
-def act(options: argparse.Namespace) -> dict[str, Any]:
-    host = Host(Config.read(options.config))
-    if options.action == "status":
-        return status(host)
+def find_config(given: str | None) -> str:
+    """The configuration named, or the only one there is."""
+    found = [given] if given else sorted(glob.glob("/etc/*/floyo-release.json"))
+    if len(found) == 1:
+        return found[0]
+    raise Unusable(
+        f"{len(found) or 'no'} applications are configured on this host",
+        code="CONFIG_UNUSABLE",
+        expected="one /etc/*/floyo-release.json, or --config",
+        next_step=f"floyo-release --config {found[0]} ..." if found else "ansible-playbook playbooks/provision.yml",
+    )
+
+
+def act(options: argparse.Namespace, program: str) -> dict[str, Any]:
+    host = Host(Config.read(find_config(options.config)))
+    if options.action in ("info", "status"):
+        return info(host, graphs=getattr(options, "graphs", False), program=program)
     if options.action == "resume":
-        return resume(host) or {"outcome": "nothing to resume"}
+        return resume(host) or {"changed": False, "outcome": "nothing to resume"}
+    if options.action == "pin":
+        return pin(host, options.release, options.reason)
+    if options.action == "unpin":
+        return unpin(host, options.release)
+    if options.action == "prune":
+        return prune(host, keep=options.keep, needed=options.needed, check=options.check)
     target = options.release or previous_good(history(host), host.linked())
     if target is None:
         raise Unusable(
@@ -48,19 +86,59 @@ def act(options: argparse.Namespace) -> dict[str, Any]:
             code="NO_PREVIOUS",
             next_step="floyo-release status, then floyo-release switch RELEASE",
         )
-    return switch(host, target, token=options.token, holder=options.holder, reason=options.reason)
+    return switch(
+        host,
+        target,
+        token=options.token,
+        holder=options.holder,
+        reason=options.reason,
+        kind=options.kind,
+        check=options.check,
+    )
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """The status for a person at the host's own terminal."""
+    current, intent = facts["current"], facts["intent"]
+    lines = [f"runs      {current['release'] or 'nothing'}" + (f" (pid {current['pid']})" if current["pid"] else "")]
+    if current["fault"]:
+        lines.append(f"fault     {current['fault']}")
+    if facts["link"] != current["release"]:
+        lines.append(f"link      {facts['link'] or 'none'}: not what runs")
+    if intent:
+        lines.append(
+            f"unfinished switch from {intent['from']} to {intent['to']} by {intent['holder']}: floyo-release resume"
+        )
+    lines.append(
+        f"fence     {facts['fence']}; free {facts['disk_free'] / 2**30:.1f} of {facts['disk_total'] / 2**30:.1f} GiB"
+    )
+    lines += [
+        f"release   {one['release']}  {one['state']}" + (f"  pinned: {one['pinned']}" if one["pinned"] else "")
+        for one in sorted(facts["releases"], key=lambda one: -one["sequence"])
+    ]
+    for entry in facts["history"][-5:]:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["at"]))
+        lines.append(
+            f"{when}  {entry['outcome']} {entry['from']} -> {entry['to']} by {entry['holder']}: {entry['reason']}"
+        )
+    return "\n".join(lines)
 
 
 def main() -> int:
     options = parse(sys.argv[1:])
+    program = digest_of(sys.argv[0])
+    if options.digest not in (None, program):
+        return OUTDATED
     try:
-        result, code = act(options), 0
+        result, code = act(options, program), 0
     except FloyoError as error:
         result, code = error.as_result(), 1
     if options.json:
         print(json.dumps(result, sort_keys=True))
+    elif options.action == "status" and not code:
+        print(describe(result))
     else:
         for key, value in result.items():
-            text = "\n  ".join(["", *value]) if isinstance(value, list) and value else value
+            text = "\n  ".join(["", *map(str, value)]) if isinstance(value, list) and value else value
             print(f"{key}: {text}", file=sys.stderr if code else sys.stdout)
     return code

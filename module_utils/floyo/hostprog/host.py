@@ -17,7 +17,6 @@ from ..files import fsync_dir, read_json
 __all__ = ["Config", "Host"]
 
 LOG_LINES = 15
-SWITCH_UNIT = "floyo-switch.service"
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,18 @@ class Config:
     health_url: str
     ready_timeout: float
     release_field: str
+    environment_file: str
+    user: str
+    group: str
+    python: str
+    asgi: str
+    switch_unit: str
 
     @classmethod
     def read(cls, path: str) -> Config:
         """Raises Unusable when the file is missing, is not JSON or lacks a key."""
         try:
-            raw = read_json(path)
+            raw = {"switch_unit": "floyo-switch.service", **(read_json(path) or {})}
             return cls(
                 **{key: raw[key] for key in cls.__annotations__ if key not in ("extra_units", "ready_timeout")},
                 extra_units=tuple(raw["extra_units"]),
@@ -99,8 +104,8 @@ class Host:
 
     def run_switch_unit(self) -> None:
         """Let systemd carry out the intent and wait: what it runs does not end with the caller's connection."""
-        self.systemctl("reset-failed", SWITCH_UNIT)
-        self.systemctl("start", SWITCH_UNIT)
+        self.systemctl("reset-failed", self.config.switch_unit)
+        self.systemctl("start", self.config.switch_unit)
 
     def stop(self) -> None:
         self.systemctl("stop", self.config.unit, *self.config.extra_units)

@@ -19,7 +19,7 @@ from ..errors import FloyoError, Refused, Unusable
 from ..files import append_line, fsync_dir, read_json, write_json
 from .host import Host
 
-__all__ = ["history", "previous_good", "resume", "status", "switch"]
+__all__ = ["history", "previous_good", "resume", "switch"]
 
 
 def _path(host: Host, name: str) -> str:
@@ -52,32 +52,37 @@ def history(host: Host) -> list[dict[str, Any]]:
 
 
 def previous_good(entries: list[dict[str, Any]], current: str | None) -> str | None:
-    """The newest release before ``current`` that was proven to serve and did not fail later. Order is the record's."""
+    """The newest release before ``current`` that was proven to serve and was not given up later. Order is the record's.
+
+    Given up: it failed to come up, or a rollback left it. So a second rollback goes further back and not to and fro.
+    """
     bad = set()
     for entry in reversed(entries):
         target = entry["to"]
         if entry["outcome"] == "reverted":
             bad.add(target)
-        elif entry["outcome"] == "switched" and target != current and target not in bad:
+        elif target != current and target not in bad:
             return str(target)
+        elif entry.get("kind") == "rollback":
+            bad.add(entry["from"])
     return None
 
 
-def status(host: Host) -> dict[str, Any]:
-    """link, running (asserted by the process), fence, intent (a begun switch), releases on disk."""
-    releases = os.path.join(host.config.root, "releases")
-    names = sorted(os.listdir(releases)) if os.path.isdir(releases) else []
-    return {
-        "link": host.linked(),
-        "running": host.running(),
-        "fence": read_json(_path(host, "fence.json"), default={"token": 0})["token"],
-        "intent": read_json(_path(host, "intent.json")),
-        "releases": [n for n in names if os.path.exists(os.path.join(releases, n, "release.json"))],
-    }
+def switch(
+    host: Host,
+    target: str,
+    *,
+    token: int | None,
+    holder: str,
+    reason: str,
+    kind: str = "deploy",
+    check: bool = False,
+    in_unit: bool = True,
+) -> dict[str, Any]:
+    """Serve ``target``: {outcome: switched | unchanged, from, to, seconds, changed}; raises FloyoError after undoing.
 
-
-def switch(host: Host, target: str, *, token: int | None, holder: str, reason: str) -> dict[str, Any]:
-    """Serve ``target``: {outcome: switched | unchanged, from, to, seconds}; raises FloyoError after undoing."""
+    ``check`` judges and changes nothing. ``in_unit`` false carries it out in this process, for a host without the unit.
+    """
     with locked(host):
         if read_json(_path(host, "intent.json")) is not None:
             raise Refused(
@@ -92,27 +97,34 @@ def switch(host: Host, target: str, *, token: int | None, holder: str, reason: s
                 code="FENCED",
                 next_step="a newer run is in charge; floyo-release status shows what it did",
             )
-        if not os.path.exists(os.path.join(host.release_dir(target), "release.json")):
+        named = bool(target) and not target.startswith(".") and os.sep not in target
+        if not named or not os.path.exists(os.path.join(host.release_dir(target), "release.json")):
             raise Unusable(
                 f"release {target} is not on this host",
                 code="RELEASE_UNKNOWN",
-                expected="one of: " + (", ".join(status(host)["releases"]) or "none is staged"),
+                expected="a release that was staged here",
                 next_step="floyo-release status",
             )
-        if token is not None:
+        if token is not None and token > seen and not check:
             write_json(_path(host, "fence.json"), {"token": token})
-        if host.linked() == target and not host.fault(target):
-            return {"outcome": "unchanged", "from": target, "to": target, "seconds": 0.0}
+        old = host.linked()
+        if old == target and not host.fault(target):
+            return {"changed": False, "outcome": "unchanged", "from": target, "to": target, "seconds": 0.0}
+        if check:
+            return {"changed": True, "outcome": "switched", "from": old, "to": target, "seconds": 0.0}
         intent = {
             "id": secrets.token_hex(8),
-            "from": host.linked(),
+            "from": old,
             "to": target,
+            "kind": kind,
             "token": token,
             "holder": holder,
             "reason": reason,
             "began": time.time(),
         }
         write_json(_path(host, "intent.json"), intent)
+    if not in_unit:
+        return resume(host) or {}
     host.run_switch_unit()
     entry = next((entry for entry in reversed(history(host)) if entry["id"] == intent["id"]), None)
     if entry is None:
@@ -143,7 +155,7 @@ def _judge(host: Host, entry: dict[str, Any]) -> dict[str, Any]:
             log_tail=entry["log_tail"],
             **{"from": entry["from"], "to": entry["to"]},
         )
-    return {key: entry[key] for key in ("outcome", "from", "to", "seconds")}
+    return {"changed": True, **{key: entry[key] for key in ("outcome", "from", "to", "seconds")}}
 
 
 def _carry_out(host: Host, intent: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +177,7 @@ def _carry_out(host: Host, intent: dict[str, Any]) -> dict[str, Any]:
 
 def _record(host: Host, intent: dict[str, Any], outcome: str, **more: Any) -> dict[str, Any]:
     entry = {
-        **{key: intent[key] for key in ("id", "from", "to", "token", "holder", "reason")},
+        **{key: intent.get(key) for key in ("id", "from", "to", "kind", "token", "holder", "reason")},
         **more,
         "outcome": outcome,
         "seconds": round(max(0.0, time.time() - intent["began"]), 2),

@@ -41,7 +41,7 @@ def test_switch_and_rollback(host: Host) -> None:
     rc, first = release(host, "switch t-1")
     assert (rc, first["outcome"], first["from"]) == (0, "switched", None), first
     assert release(host, "switch t-2 --token 5")[1]["outcome"] == "switched"
-    assert release(host, "status")[1]["running"] == "t-2"
+    assert release(host, "status")[1]["current"]["release"] == "t-2"
     assert release(host, "switch t-2")[1]["outcome"] == "unchanged"
     assert release(host, "switch t-1 --token 4")[1]["code"] == "FENCED"
     rc, back = release(host, "rollback")
@@ -53,7 +53,7 @@ def test_a_release_that_dies_is_undone_with_its_last_words(host: Host) -> None:
     assert (rc, failed["code"], failed["from"]) == (1, "SWITCH_REVERTED", "t-1"), failed
     assert any("no such luck" in line for line in failed["log_tail"])
     now = release(host, "status")[1]
-    assert (now["running"], now["link"], now["intent"]) == ("t-1", "t-1", None)
+    assert (now["current"]["release"], now["link"], now["intent"]) == ("t-1", "t-1", None)
 
 
 def test_a_killed_switch_is_finished_by_systemd(host: Host) -> None:
@@ -66,4 +66,4 @@ def test_a_killed_switch_is_finished_by_systemd(host: Host) -> None:
     waited = host.run("for i in $(seq 300); do test -e /var/lib/floyo/intent.json || exit 0; sleep 0.1; done; exit 1")
     assert waited.succeeded, host.check_output("journalctl -u floyo-switch --no-pager -n 20")
     now = release(host, "status")[1]
-    assert (now["running"], now["intent"]) == ("t-2", None)
+    assert (now["current"]["release"], now["intent"]) == ("t-2", None)
