@@ -1,0 +1,285 @@
+"""Build a release once: export, resolve, install at the final path, check, test, describe, pack (glue).
+
+The order puts the cheap gates first. A release becomes one when its manifest is written, last; what a killed build leaves
+has none and is removed by the next.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pwd
+import shutil
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from ..environment_file import example_names
+from ..errors import FloyoError, Unusable
+from ..files import read_json, write_atomic, write_json
+from ..hostprog.host import Host
+from ..hostprog.releases import staged, sweep, tags, tree_lock
+from ..migrations.graph import read_graph
+from .artifact import file_digest, pack, size_of, tree_digest
+from .environment import Locked, Packages, check_import, lock_of, run_tests
+from .git import Mirror
+from .names import RECIPE, build_key, release_name, version_of
+from .process import Log
+
+__all__ = ["Source", "build"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What is built and how: the application's variables."""
+
+    repository: str
+    version: str
+    project_dir: str
+    requirements: Sequence[str]
+    test_requirements: Sequence[str]
+    lock: str
+    asgi: str
+    alembic_config: str
+    test_command: str
+    test_environment: Mapping[str, str]
+    test_user: str
+    test_timeout: float
+    env_example: str
+    multiple_heads: bool
+
+    def settings(self, python_tag: str, platform: str) -> dict[str, Any]:
+        """What makes another release of the same commit."""
+        free = ("repository", "version", "test_user", "test_timeout")
+        chosen = {key: value for key, value in dataclasses.asdict(self).items() if key not in free}
+        return {**chosen, "python_tag": python_tag, "platform": platform}
+
+
+class _Build:
+    """The places of one build and what was found on the way."""
+
+    def __init__(self, host: Host, directory: Path, source: Source, *, rebuild: bool) -> None:
+        self.host, self.directory, self.source, self.rebuild = host, directory, source, rebuild
+        self.tags = tags(host.config.python)
+        self.log = Log(directory / "logs" / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.log")
+        self.artifacts = directory / "artifacts"
+        self.mirror = Mirror(directory / "mirror.git", source.repository, self.log)
+        self.packages = Packages(directory / f"tools-{self.tags['python_tag']}", host.config.python, self.log)
+        self.work = directory / "work"
+
+    def known(self, key: str) -> Optional[dict[str, Any]]:
+        """The record of an earlier build of the same, when its artifact is whole."""
+        for path in sorted(self.artifacts.glob("*.json")):
+            record: dict[str, Any] = read_json(str(path))
+            if record.get("key") == key and not self.rebuild:
+                packed = Path(record["artifact"]["path"])
+                if packed.exists() and file_digest(packed) == record["artifact"]["sha256"]:
+                    return record
+        return None
+
+    def run(self, *, check: bool) -> dict[str, Any]:
+        version = self.source.version
+        if not self.mirror.has_commit(version):
+            self.mirror.fetch()
+        commit, kind = self.mirror.resolve(version)
+        about = self.mirror.describe(commit)
+        key = build_key(commit, self.source.settings(**self.tags))
+        named = version_of(version, kind, commit)
+        record = self.known(key)
+        if record:
+            # Two tags may name one commit: the release keeps the first one's name.
+            return _result(record, changed=False)
+        if check:
+            return {"changed": True, "release": "", "version": named, "manifest": about, "artifact": {}, "log_tail": []}
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(mode=0o711)
+        try:
+            return _result(self.make(named, about, key), changed=True)
+        finally:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def make(self, version: str, about: Mapping[str, str], key: str) -> dict[str, Any]:
+        source, tree = self.source, self.work / "tree"
+        self.mirror.export(about["commit"], tree)
+        project = tree / source.project_dir
+        looked = self.look(project)
+        lock = lock_of(project, source.requirements, source.lock)
+        self.packages.prepare(uv=lock == "uv")
+        locked = self.packages.resolve(project, source.requirements, lock, self.work)
+        release = release_name(version, key, about["tree"], locked.text())
+        target = Path(self.host.release_dir(release))
+        described = {
+            **about,
+            "release": release,
+            "version": version,
+            **looked,
+            "project_dir": source.project_dir,
+            "asgi": source.asgi,
+            "lock": lock,
+            "recipe": RECIPE,
+            "builder": socket.gethostname(),
+            **self.tags,
+        }
+        if release in staged(self.host):
+            manifest = read_json(str(target / "release.json"))
+        else:
+            try:
+                manifest = self.fill(target, tree, locked, described)
+            except BaseException:
+                shutil.rmtree(target, ignore_errors=True)
+                raise
+        return self.packed(target, manifest, key)
+
+    def look(self, project: Path) -> dict[str, Any]:
+        """What can be judged from the files alone: the graph of revisions, the names of the environment."""
+        source = self.source
+        if not project.is_dir():
+            raise Unusable(
+                f"the repository has no directory {source.project_dir}",
+                code="PROJECT_MISSING",
+                expected="the application's directory in floyo_project_dir",
+                next_step="correct floyo_project_dir",
+            )
+        graph: dict[str, Any] = {"heads": [], "revisions": []}
+        if source.alembic_config:
+            graph = read_graph(str(project), source.alembic_config)
+        if len(graph["heads"]) > 1 and not source.multiple_heads:
+            raise Unusable(
+                f"the migrations have {len(graph['heads'])} heads: {', '.join(graph['heads'])}",
+                code="MULTIPLE_HEADS",
+                expected="one head",
+                next_step="alembic merge heads in the application, or set floyo_multiple_heads when both are meant",
+            )
+        names: dict[str, str] = {}
+        optional: set[str] = set()
+        if source.env_example:
+            path = project / source.env_example
+            if not path.is_file():
+                raise Unusable(
+                    f"the project has no {source.env_example}",
+                    code="ENV_EXAMPLE_MISSING",
+                    expected="the file that lists the environment's names, or floyo_env_example set to ''",
+                    next_step="correct floyo_env_example",
+                )
+            names, optional = example_names(path.read_text(errors="replace"))
+        return {"alembic": graph, "env_names": sorted(names), "env_optional": sorted(optional)}
+
+    def fill(self, target: Path, tree: Path, locked: Locked, described: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the release's directory and prove it; its manifest comes last."""
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(tree, target, symlinks=True)
+        project = target / self.source.project_dir
+        self.packages.make(target / ".venv")
+        self.packages.install(target / ".venv", locked, project, self.work)
+        requirements = self.packages.frozen(target / ".venv")
+        tests = self.prove(target, tree, requirements)
+        self.packages.compile(target)
+        _close(target)
+        write_atomic(
+            str(target / "release.env"),
+            f"FLOYO_RELEASE={described['release']}\nFLOYO_VERSION={described['version']}\n".encode(),
+            mode=0o644,
+        )
+        manifest = {
+            **described,
+            "requirements": requirements,
+            "tests": tests,
+            "built_at": time.time(),
+            "size": size_of(target),
+            "files": tree_digest(target),
+        }
+        os.sync()
+        write_json(str(target / "release.json"), manifest, mode=0o644)
+        return manifest
+
+    def prove(self, target: Path, tree: Path, requirements: Sequence[str]) -> dict[str, Any]:
+        """The application imports and its own tests pass, as somebody who may read nothing of production's."""
+        source = self.source
+        account = _account(source.test_user)
+        scratch = self.work / "scratch"
+        tree.rename(scratch)
+        if os.geteuid() == 0:
+            for directory, names, files in os.walk(scratch):
+                for path in (directory, *(os.path.join(directory, name) for name in [*names, *files])):
+                    os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+        project = scratch / source.project_dir
+        check_import(target, project, source.asgi, environment=source.test_environment, account=account, log=self.log)
+        if not source.test_command:
+            return {"command": "", "passed": None, "summary": "the application has no tests", "seconds": 0.0}
+        frozen = self.work / "frozen.txt"
+        frozen.write_text("\n".join(requirements) + "\n")
+        tests = self.work / "tests"
+        self.packages.install_for_tests(tests, target, target / source.project_dir, source.test_requirements, frozen)
+        begin = time.monotonic()
+        summary = run_tests(
+            target, tests, project, source.test_command,
+            environment=source.test_environment, account=account, timeout=source.test_timeout, log=self.log,
+        )  # fmt: skip
+        return {
+            "command": source.test_command,
+            "passed": True,
+            "summary": summary,
+            "seconds": round(time.monotonic() - begin, 1),
+        }
+
+    def packed(self, target: Path, manifest: Mapping[str, Any], key: str) -> dict[str, Any]:
+        self.artifacts.mkdir(mode=0o750, exist_ok=True)
+        path = self.artifacts / f"{target.name}.tar.zst"
+        sha256 = pack(target, path)
+        record = {
+            "key": key,
+            "release": target.name,
+            "manifest": dict(manifest),
+            "artifact": {"path": str(path), "sha256": sha256, "size": path.stat().st_size},
+        }
+        write_json(_record(path), record, mode=0o640)
+        return record
+
+
+def build(host: Host, directory: Path, source: Source, *, check: bool, rebuild: bool) -> dict[str, Any]:
+    """``release, manifest, artifact {path, sha256, size}, changed, log_tail``. Nothing that runs is touched."""
+    directory.mkdir(mode=0o711, exist_ok=True)
+    os.umask(0o022)
+    with tree_lock(host):
+        if not check:
+            sweep(host)
+        return _Build(host, directory, source, rebuild=rebuild).run(check=check)
+
+
+def _record(artifact: Path) -> str:
+    return str(artifact)[: -len(".tar.zst")] + ".json"
+
+
+def _result(record: Mapping[str, Any], *, changed: bool) -> dict[str, Any]:
+    return {
+        "changed": changed,
+        "release": record["release"],
+        "version": record["manifest"]["version"],
+        "manifest": record["manifest"],
+        "artifact": record["artifact"],
+        "log_tail": [],
+    }
+
+
+def _close(target: Path) -> None:
+    """Nobody but root writes into a release, and everybody may read it."""
+    for directory, _, files in os.walk(target):
+        os.chmod(directory, 0o755)
+        for name in files:
+            path = os.path.join(directory, name)
+            if not os.path.islink(path):
+                os.chmod(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)
+
+
+def _account(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError as error:
+        raise FloyoError(
+            f"there is no account {name} on the build host",
+            code="ACCOUNT_UNKNOWN",
+            expected="an account without rights, which runs the application's tests",
+            next_step="correct floyo_test_user",
+        ) from error

@@ -1,0 +1,81 @@
+"""The states of floyo_release on a host (glue)."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from ..errors import ConnectionLost, Unusable
+from ..hostprog.host import Config, Host
+from ..hostprog.releases import info, prune
+from ..hostprog.switch import history, previous_good, switch
+from .build import Source, build
+from .rehearse import rehearse
+from .stage import stage
+
+__all__ = ["carry_out"]
+
+DOWNLOAD_TIMEOUT = 60.0
+
+
+def carry_out(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    """What module floyo_release returns for its ``parameters``."""
+    host = Host(Config.read(parameters["config"]))
+    state = parameters["state"]
+    if state == "built":
+        names = Source.__dataclass_fields__
+        source = Source(**{name: parameters[name] for name in names})
+        directory = Path(parameters["build_dir"] or f"{host.config.state_dir}/build")
+        return build(host, directory, source, check=check, rebuild=parameters["rebuild"])
+    if state == "staged":
+        return _staged(host, parameters, check=check)
+    if state == "info":
+        return info(host, graphs=parameters["graphs"])
+    if state == "pruned":
+        return prune(host, keep=parameters["keep"], needed=parameters["needed"], check=check)
+    release = parameters["release"]
+    if release == "previous":
+        release = previous_good(history(host), host.linked())
+        if release is None:
+            raise Unusable(
+                "no earlier release has been proven good on this host",
+                code="NO_PREVIOUS",
+                next_step="floyo-release status on this host, then name the release",
+            )
+    if state == "rehearsed":
+        return rehearse(host, release, check=check)
+    return switch(
+        host,
+        release,
+        token=parameters["token"],
+        holder=parameters["holder"],
+        reason=parameters["reason"],
+        kind=parameters["kind"],
+        check=check,
+        in_unit=False,
+    )
+
+
+def _staged(host: Host, parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    manifest, artifact = parameters["manifest"], parameters["artifact"]
+    source, url = parameters["source"], parameters["artifact_url"]
+    first = stage(host, manifest, artifact, source=source, verify=parameters["verify"], check=check)
+    if not (first["needs_artifact"] and url):
+        return first
+    with tempfile.TemporaryDirectory(dir=host.config.state_dir) as directory:
+        packed = Path(directory, "artifact.tar.zst")
+        try:
+            with urlopen(url, timeout=DOWNLOAD_TIMEOUT) as answer, packed.open("wb") as stream:  # noqa: S310 (ours)
+                shutil.copyfileobj(answer, stream)
+        except (OSError, ValueError) as error:
+            raise ConnectionLost(
+                f"the artifact cannot be fetched: {getattr(error, 'reason', error)}",
+                code="ARTIFACT_UNREACHABLE",
+                expected="floyo_artifact_url to be readable from this host",
+                next_step="try it with curl on this host; leave the variable empty to send the artifact over ssh",
+            ) from error
+        return stage(host, manifest, artifact, source=str(packed), verify=False, check=check)

@@ -1,0 +1,106 @@
+"""Put a built release on a host: judged first, unpacked beside, verified, renamed into place (glue)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import Unusable
+from ..files import fsync_dir, read_json
+from ..hostprog.host import Host
+from ..hostprog.releases import STAGING, staged, sweep, tags, tree_lock
+from .artifact import tree_digest, unpack
+
+__all__ = ["fitting", "stage"]
+
+# What must stay free beside the release: logs, the package in transit, a file system's own needs.
+RESERVE = 200 * 1024 * 1024
+_LIBC = re.compile(r"(.*?)([\d.]+)")
+
+
+def fitting(manifest: Mapping[str, Any], found: Mapping[str, str]) -> str:
+    """Empty, or why a release that was built elsewhere cannot run here. A newer C library than the builder's is fine."""
+    if manifest["python_tag"] != found["python_tag"]:
+        return f"it was built for {manifest['python_tag']} and this host has {found['python_tag']}"
+    built, here = (_LIBC.fullmatch(place["platform"]) for place in (manifest, found))
+    if built and here and built[1] == here[1]:
+        wanted, version = ([int(n) for n in match[2].split(".") if n] for match in (built, here))
+        return "" if version >= wanted else f"it needs {built[0]} and this host has {here[0]}"
+    same = manifest["platform"] == found["platform"]
+    return "" if same else f"it was built for {manifest['platform']} and this host is {found['platform']}"
+
+
+def stage(
+    host: Host, manifest: Mapping[str, Any], artifact: Mapping[str, Any], *, source: str, verify: bool, check: bool
+) -> dict[str, Any]:
+    """``release, changed, needs_artifact``. ``source``: the artifact on this host; without it, only judge.
+
+    A release that is there is taken as it is; ``verify`` reads all of it again.
+    """
+    release = manifest["release"]
+    target = Path(host.release_dir(release))
+    with tree_lock(host):
+        why = fitting(manifest, tags(host.config.python))
+        if why:
+            raise Unusable(
+                f"release {release} cannot run here: {why}",
+                code="TAG_MISMATCH",
+                expected="the same Python and platform as the build host's",
+                next_step="bring this host to the others' version, or build on a host like it (floyo_build_host)",
+            )
+        result = {"release": release, "changed": True, "needs_artifact": False}
+        if release in staged(host):
+            if read_json(str(target / "release.json")) == dict(manifest) and not (
+                verify and tree_digest(target) != manifest["files"]
+            ):
+                return {**result, "changed": False}
+            if release in (host.linked(), host.running()):
+                raise Unusable(
+                    f"release {release}, which this host serves, was altered after it was staged",
+                    code="RELEASE_ALTERED",
+                    expected="files as they were built",
+                    next_step="deploy or roll back to another release; this one is then staged anew",
+                )
+        _room(host, manifest, artifact)
+        if check:
+            return result
+        if not source:
+            return {**result, "needs_artifact": True}
+        sweep(host)
+        aside = target.with_name(STAGING + release)
+        aside.mkdir(mode=0o755)
+        try:
+            unpack(Path(source), artifact["sha256"], aside)
+            unpacked = aside / release
+            if tree_digest(unpacked) != manifest["files"] or read_json(str(unpacked / "release.json")) != dict(
+                manifest
+            ):
+                raise Unusable(
+                    f"release {release} is not what its manifest says after unpacking",
+                    code="ARTIFACT_DAMAGED",
+                    expected="the files that the build recorded",
+                    next_step="build it again with -e floyo_rebuild=true",
+                )
+            if target.exists():
+                shutil.rmtree(target)
+            unpacked.rename(target)
+            fsync_dir(str(target.parent))
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return result
+
+
+def _room(host: Host, manifest: Mapping[str, Any], artifact: Mapping[str, Any]) -> None:
+    free = shutil.disk_usage(host.config.root).free
+    needed = int(manifest["size"]) + int(artifact["size"]) + RESERVE
+    if free < needed:
+        raise Unusable(
+            f"{host.config.root} has {free / 2**20:.0f} MiB free, and release {manifest['release']} needs"
+            f" {needed / 2**20:.0f} MiB",
+            code="DISK_FULL",
+            expected="room before anything is changed",
+            next_step="floyo-release prune --keep 2 on this host, or give it more room",
+        )

@@ -1,0 +1,169 @@
+"""Action plugin floyo_release: the short way to a host for what must be fast, and the artifact's way. See library/floyo_release.py."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import tempfile
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PROGRAM = "/usr/bin/floyo-release"
+# Exit statuses of the host program that speak JSON; anything else means that it is not there or not ours.
+_ANSWERED = (0, 1)
+_QUICK = {
+    "info": ("graphs",),
+    "switched": ("release", "token", "holder", "reason", "kind"),
+    "pruned": ("keep", "needed"),
+}
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        state = arguments.get("state")
+        try:
+            quick = self._quickly(arguments) if state in _QUICK else None
+            if quick is not None:
+                return quick
+            result = self._module(arguments, task_vars)
+            if state == "built" and not result.get("failed") and result.get("release"):
+                self._bring(result["artifact"], arguments, task_vars)
+            if state == "staged" and result.get("needs_artifact") and not arguments.get("artifact_url"):
+                source = self._send(arguments)
+                result = self._module({**arguments, "source": source}, task_vars)
+            return result
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+
+    def _module(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        result: dict[str, Any] = self._execute_module(
+            module_name="floyo_release", module_args=arguments, task_vars=task_vars
+        )
+        return result
+
+    # --- the host program ---------------------------------------------------------------------------------------------
+
+    def _quickly(self, arguments: dict[str, Any]) -> dict[str, Any] | None:
+        """Let the host program do it, in one remote execution; None when the module must."""
+        state = arguments["state"]
+        known = {"state", "config", *_QUICK[state]}
+        if not known.issuperset(arguments) or arguments.get("release") == "previous":
+            return None
+        words = [_PROGRAM, "--json", "--digest", program_digest()]
+        if arguments.get("config"):
+            words += ["--config", str(arguments["config"])]
+        if self._task.check_mode:
+            words.append("--check")
+        done = self._low_level_execute_command(shlex.join(words + _verb(state, arguments)), sudoable=True)
+        if done["rc"] not in _ANSWERED:
+            return None
+        try:
+            # A login message or a warning of sudo may come before the answer.
+            answer: dict[str, Any] = json.loads(done["stdout"].strip().splitlines()[-1])
+        except (IndexError, ValueError):
+            return None
+        if done["rc"]:
+            answer.update(failed=True, changed=answer.get("outcome") == "reverted")
+        return answer
+
+    # --- the artifact -------------------------------------------------------------------------------------------------
+
+    def _kept(self, artifact: dict[str, Any], arguments: dict[str, Any]) -> Path:
+        if not arguments.get("fetched"):
+            raise AnsibleActionFail(
+                "floyo_release needs fetched, the controller's directory of artifacts, or artifact_url."
+            )
+        return Path(arguments["fetched"], os.path.basename(artifact["path"]))
+
+    def _bring(self, artifact: dict[str, Any], arguments: dict[str, Any], task_vars: Any) -> None:
+        """Fetch the artifact to the controller, once."""
+        if arguments.get("artifact_url") or self._task.check_mode or not arguments.get("fetched"):
+            return
+        kept = self._kept(artifact, arguments)
+        if kept.exists() and _digest(kept) == artifact["sha256"]:
+            return
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        # Root's file, and a connection that may be somebody else's.
+        remote = self._connection._shell.join_path(self._directory(), "artifact")
+        user = self._connection.get_option("remote_user") if self._connection.has_option("remote_user") else None
+        owner = ["-o", str(user)] if user and self._play_context.become else []
+        copied = self._low_level_execute_command(
+            shlex.join(["install", "-m", "0600", *owner, artifact["path"], remote]), sudoable=True
+        )
+        if copied["rc"]:
+            raise AnsibleActionFail(
+                f"{artifact['path']} cannot be copied on the build host: {copied['stderr'].strip()}"
+            )
+        with tempfile.NamedTemporaryFile(dir=kept.parent, prefix=".fetching-", delete=False) as stream:
+            partial = Path(stream.name)
+        try:
+            self._connection.fetch_file(remote, str(partial))
+            if _digest(partial) != artifact["sha256"]:
+                raise AnsibleActionFail(
+                    f"The artifact {kept.name} came damaged from the build host. Next: run the same command again."
+                )
+            partial.rename(kept)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                partial.unlink()
+
+    def _send(self, arguments: dict[str, Any]) -> str:
+        kept = self._kept(arguments["artifact"], arguments)
+        if not kept.exists():
+            raise AnsibleActionFail(f"{kept} is missing on the controller. Next: run the build (state: built) again.")
+        remote = self._connection._shell.join_path(self._directory(), kept.name)
+        self._transfer_file(str(kept), remote)
+        return str(remote)
+
+    def _directory(self) -> str:
+        if not self._connection._shell.tmpdir:
+            self._make_tmp_path()
+        return str(self._connection._shell.tmpdir)
+
+
+def _verb(state: str, arguments: dict[str, Any]) -> list[str]:
+    """The program's words for a state of the module."""
+    if state == "info":
+        return ["info", *(["--graphs"] if arguments.get("graphs") in (True, "true", "yes") else [])]
+    if state == "pruned":
+        needed = [word for name in arguments.get("needed") or [] for word in ("--needed", str(name))]
+        return ["prune", "--keep", str(arguments.get("keep", 5)), *needed]
+    words = ["switch", str(arguments["release"])]
+    for key in ("token", "holder", "reason", "kind"):
+        if arguments.get(key) not in (None, ""):
+            words += [f"--{key}", str(arguments[key])]
+    return words
+
+
+def program_digest() -> str:
+    """sha256 of the host program that these sources make."""
+    loader = SourceFileLoader("floyo_pack_host_program", str(_ROOT / "scripts" / "pack_host_program"))
+    spec = spec_from_loader(loader.name, loader)
+    if spec is None:
+        raise AnsibleActionFail(f"{loader.path} cannot be loaded: the checkout is not complete. Next: git status.")
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return hashlib.sha256(module.pack()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
