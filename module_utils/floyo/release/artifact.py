@@ -58,7 +58,7 @@ def pack(release: Path, target: Path) -> str:
     _run(
         [
             "tar", "--create", f"--file={partial}", "--use-compress-program=zstd -T0 -3 -q",
-            "--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "--format=posix",
+            "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=posix",
             "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
             f"--directory={release.parent}", release.name,
         ],

@@ -30,6 +30,8 @@ from .process import Log
 
 __all__ = ["Source", "build"]
 
+KEPT_LOGS = 30
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -64,10 +66,13 @@ class _Build:
         self.host, self.directory, self.source, self.rebuild = host, directory, source, rebuild
         self.tags = tags(host.config.python)
         self.log = Log(directory / "logs" / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.log")
+        for old in sorted((directory / "logs").glob("*.log"))[:-KEPT_LOGS]:
+            old.unlink()
         self.artifacts = directory / "artifacts"
         self.mirror = Mirror(directory / "mirror.git", source.repository, self.log)
         self.packages = Packages(directory / f"tools-{self.tags['python_tag']}", host.config.python, self.log)
-        self.work = directory / "work"
+        # Not below the state directory, which the account that runs the tests may not enter.
+        self.work = Path(host.config.root, ".build")
 
     def known(self, key: str) -> Optional[dict[str, Any]]:
         """The record of an earlier build of the same, when its artifact is whole."""
@@ -85,11 +90,11 @@ class _Build:
             self.mirror.fetch()
         commit, kind = self.mirror.resolve(version)
         about = self.mirror.describe(commit)
-        key = build_key(commit, self.source.settings(**self.tags))
         named = version_of(version, kind, commit)
+        # A tag on a commit that was deployed before it had one is a release of its own: /health shall say its name.
+        key = build_key(commit, {**self.source.settings(**self.tags), "version": named})
         record = self.known(key)
         if record:
-            # Two tags may name one commit: the release keeps the first one's name.
             return _result(record, changed=False)
         if check:
             return {"changed": True, "release": "", "version": named, "manifest": about, "artifact": {}, "log_tail": []}
@@ -176,12 +181,12 @@ class _Build:
         requirements = self.packages.frozen(target / ".venv")
         tests = self.prove(target, tree, requirements)
         self.packages.compile(target)
-        _close(target)
         write_atomic(
             str(target / "release.env"),
             f"FLOYO_RELEASE={described['release']}\nFLOYO_VERSION={described['version']}\n".encode(),
             mode=0o644,
         )
+        _close(target, int(described["epoch"]))
         manifest = {
             **described,
             "requirements": requirements,
@@ -263,14 +268,19 @@ def _result(record: Mapping[str, Any], *, changed: bool) -> dict[str, Any]:
     }
 
 
-def _close(target: Path) -> None:
-    """Nobody but root writes into a release, and everybody may read it."""
-    for directory, _, files in os.walk(target):
-        os.chmod(directory, 0o755)
+def _close(target: Path, epoch: int) -> None:
+    """Nobody but root writes into a release, and everybody may read it.
+
+    Every file has the commit's time, on all hosts: web servers make validators for caches of it.
+    """
+    for directory, _, files in os.walk(target, topdown=False):
         for name in files:
             path = os.path.join(directory, name)
             if not os.path.islink(path):
                 os.chmod(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)
+            os.utime(path, (epoch, epoch), follow_symlinks=False)
+        os.chmod(directory, 0o755)  # noqa: S103 - public to read, by design
+        os.utime(directory, (epoch, epoch))
 
 
 def _account(name: str) -> pwd.struct_passwd:

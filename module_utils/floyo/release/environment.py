@@ -334,6 +334,8 @@ def _clean(environment: Mapping[str, str], project: Path, bins: Sequence[Path]) 
         "PATH": os.pathsep.join([*map(str, bins), "/usr/local/bin", "/usr/bin", "/bin"]),
         "HOME": str(project),
         "TMPDIR": str(project),
+        # The server finds the application in its working directory; so do the tests.
+        "PYTHONPATH": str(project),
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_ADDOPTS": "-p no:cacheprovider",

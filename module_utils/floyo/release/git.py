@@ -90,9 +90,9 @@ class Mirror:
         )
 
     def describe(self, commit: str) -> dict[str, str]:
-        """commit, tree, author, date (ISO 8601), subject."""
-        text = self._git("show", "--no-patch", "--format=%H%n%T%n%an <%ae>%n%cI%n%s", commit)[1]
-        return dict(zip(("commit", "tree", "author", "date", "subject"), [*text.split("\n"), "", ""]))
+        """commit, tree, author, date (ISO 8601), epoch (the same in seconds), subject."""
+        text = self._git("show", "--no-patch", "--format=%H%n%T%n%an <%ae>%n%cI%n%ct%n%s", commit)[1]
+        return dict(zip(("commit", "tree", "author", "date", "epoch", "subject"), [*text.split("\n"), "", ""]))
 
     def export(self, commit: str, target: Path) -> None:
         """The commit's files under ``target``, which must not exist."""
