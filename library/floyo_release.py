@@ -261,7 +261,9 @@ disk_free:
   returned: O(state=info)
   type: int
 clock:
-  description: The host's time, seconds of the epoch.
+  description: >-
+    The host's time, seconds of the epoch. C(clock_offset) and C(clock_doubt) beside it, seconds against the controller's
+    clock, when the host program answered.
   returned: O(state=info)
   type: float
 python_tag:

@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import tempfile
+import time
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -69,6 +70,7 @@ class ActionModule(ActionBase):
             words += ["--config", str(arguments["config"])]
         if self._task.check_mode:
             words.append("--check")
+        begin = time.time()
         done = self._low_level_execute_command(shlex.join(words + _verb(state, arguments)), sudoable=True)
         if done["rc"] not in _ANSWERED:
             return None
@@ -77,6 +79,10 @@ class ActionModule(ActionBase):
             answer: dict[str, Any] = json.loads(done["stdout"].strip().splitlines()[-1])
         except (IndexError, ValueError):
             return None
+        if "clock" in answer:
+            # Against the middle of the exchange; half of its length is how far off this may be.
+            spent = time.time() - begin
+            answer.update(clock_offset=round(answer["clock"] - begin - spent / 2, 3), clock_doubt=round(spent / 2, 3))
         if done["rc"]:
             answer.update(failed=True, changed=answer.get("outcome") == "reverted")
         return answer
