@@ -1,0 +1,313 @@
+"""What all hosts together say: which release to go back to, what stands in the way of a deploy (pure).
+
+``infos`` maps a host's name to what ``floyo_release`` (state info) returned for it, a failed or unreachable result included.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Optional
+
+from .errors import Unusable
+from .text import one_line
+
+__all__ = ["fleet_gates", "known_manifests", "release_gates", "rollback_target", "serves", "swap_back_target"]
+
+Info = Mapping[str, Any]
+
+
+def serves(info: Info, release: str) -> bool:
+    """Whether a host runs ``release``, and well, and has nothing unfinished."""
+    current = info.get("current") or {}
+    return current.get("release") == release and not current.get("fault") and not info.get("intent")
+
+
+def _usable(infos: Mapping[str, Info]) -> dict[str, Info]:
+    return {host: info for host, info in infos.items() if info.get("current") is not None}
+
+
+def known_manifests(infos: Mapping[str, Info]) -> list[dict[str, Any]]:
+    """Every release that some host holds, newest first by the fleet's record, with its revisions."""
+    found: dict[str, dict[str, Any]] = {}
+    for info in _usable(infos).values():
+        for release in info["releases"]:
+            kept = found.setdefault(release["release"], dict(release))
+            kept["sequence"] = max(kept["sequence"], release["sequence"])
+    return sorted(found.values(), key=lambda release: (-release["sequence"], release["release"]))
+
+
+def swap_back_target(infos: Mapping[str, Info], new: str) -> str:
+    """The one release that all hosts go back to when ``new`` fails: what most of them served. Empty when there is none."""
+    served = [info["current"].get("release") for info in _usable(infos).values()]
+    counted = collections.Counter(release for release in served if release and release != new)
+    if counted:
+        return str(counted.most_common(1)[0][0])
+    # All served it already: what they served before, if they agree.
+    return next((release for release in _earlier(infos, new) if _everywhere(infos, release)), "")
+
+
+def rollback_target(infos: Mapping[str, Info], wanted: str = "") -> dict[str, Any]:
+    """``release, version, current``: one target for the whole fleet, present on every host that answers.
+
+    ``wanted`` is a release, a version, or empty for the newest release that was proven to serve before the current one.
+    Raises Unusable naming what there is to choose from.
+    """
+    hosts = _usable(infos)
+    if not hosts:
+        raise Unusable("no host tells what it runs", code="FLEET_UNKNOWN", next_step="playbooks/status.yml")
+    current = collections.Counter(info["current"].get("release") for info in hosts.values()).most_common(1)[0][0]
+    manifests = known_manifests(infos)
+    if wanted:
+        matching = [one["release"] for one in manifests if wanted in (one["release"], one["version"])]
+        candidates = [release for release in matching if _everywhere(infos, release)]
+        if not candidates:
+            raise Unusable(
+                f"{wanted} is not on every host" if matching else f"no host holds {wanted}",
+                code="RELEASE_UNKNOWN",
+                expected="one of: " + (", ".join(_choices(infos, manifests)) or "none is on every host"),
+                next_step="-e floyo_release=<one of them>; or playbooks/deploy.yml -e floyo_version=<version>, which stages it",
+            )
+    else:
+        candidates = [release for release in _earlier(infos, current) if _everywhere(infos, release)]
+        if not candidates:
+            raise Unusable(
+                "no earlier release that was proven to serve is on every host",
+                code="NO_PREVIOUS",
+                expected="a release to go back to; there are: " + (", ".join(_choices(infos, manifests)) or "none"),
+                next_step="-e floyo_release=<one of them>; or playbooks/deploy.yml -e floyo_version=<version>",
+            )
+    target = candidates[0]
+    version = next(one["version"] for one in manifests if one["release"] == target)
+    return {"release": target, "version": version, "current": current}
+
+
+def _everywhere(infos: Mapping[str, Info], release: str) -> bool:
+    return all(any(one["release"] == release for one in info["releases"]) for info in _usable(infos).values())
+
+
+def _choices(infos: Mapping[str, Info], manifests: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [one["release"] for one in manifests if _everywhere(infos, one["release"])]
+
+
+def _earlier(infos: Mapping[str, Info], current: Optional[str]) -> list[str]:
+    """Proven releases before ``current``, newest first, by the host that has switched most often.
+
+    A release that failed to come up, or that a rollback left, is none on any host: one bad host is reason enough.
+    """
+    usable = _usable(infos).values()
+    bad: set[str] = set()
+    best: list[str] = []
+    longest = -1
+    for info in usable:
+        given_up: set[str] = set()
+        proven: list[str] = []
+        for entry in reversed(info["history"]):
+            target = entry["to"]
+            if entry["outcome"] == "reverted":
+                if target not in proven:
+                    given_up.add(target)
+                continue
+            if target != current and target not in proven and target not in given_up:
+                proven.append(target)
+            if entry.get("kind") == "rollback" and entry["from"] not in proven and entry["from"] != current:
+                given_up.add(entry["from"])
+        bad |= given_up
+        if len(info["history"]) > longest:
+            longest, best = len(info["history"]), proven
+    return [release for release in best if release not in bad]
+
+
+# --- gates -----------------------------------------------------------------------------------------------------------
+
+
+def _gate(gate: str, result: str, found: str, next_step: str = "") -> dict[str, str]:
+    return {"gate": gate, "result": result, "found": one_line(found), "next": next_step}
+
+
+def _hosts(found: Mapping[str, str]) -> str:
+    """``b1, b2: text; b3: other text``: hosts with the same trouble together."""
+    by_text: dict[str, list[str]] = {}
+    for host, text in found.items():
+        by_text.setdefault(text, []).append(host)
+    return "; ".join(f"{', '.join(hosts)}: {text}" for text, hosts in by_text.items())
+
+
+def fleet_gates(
+    infos: Mapping[str, Info],
+    environments: Mapping[str, Mapping[str, Any]],
+    *,
+    min_free: float,
+    clock_tolerance: float,
+    database: Optional[Mapping[str, Any]],
+    lease: Mapping[str, Any],
+    holder: str = "",
+) -> list[dict[str, str]]:
+    """What can be judged before anything is built: rows of ``gate, result (ok, warn, FAIL), found, next``.
+
+    ``min_free`` bytes, ``clock_tolerance`` seconds; ``database`` is the trial run of a backup, None without a database.
+    """
+    down = {host: "unreachable" for host, info in infos.items() if info.get("unreachable")}
+    bare = {
+        host: str(info.get("msg") or "gives no answer")
+        for host, info in infos.items()
+        if host not in down and info.get("current") is None
+    }
+    usable = _usable(infos)
+    rows = [
+        _gate("hosts answer", "FAIL", _hosts(down), "reach them, or leave them out with --limit")
+        if down
+        else _gate("hosts answer", "ok", f"{len(infos)} of {len(infos)}"),
+    ]
+    if bare:
+        rows.append(_gate("hosts are provisioned", "FAIL", _hosts(bare), "playbooks/provision.yml"))
+    pending = {
+        host: f"from {info['intent'].get('from')} to {info['intent'].get('to')}, begun by {info['intent'].get('holder')}"
+        for host, info in usable.items()
+        if info.get("intent")
+    }
+    if pending:
+        rows.append(_gate("no switch is unfinished", "FAIL", _hosts(pending), "floyo-release resume on these hosts"))
+    rows.append(_disk(usable, min_free))
+    rows.append(_clocks(usable, clock_tolerance))
+    kinds = {host: f"{info['python_tag']} {info['platform']}" for host, info in usable.items()}
+    rows.append(
+        _gate("one Python everywhere", "ok", next(iter(kinds.values()), "-"))
+        if len(set(kinds.values())) <= 1
+        else _gate("one Python everywhere", "warn", _hosts(kinds), "a release runs only where it fits")
+    )
+    rows.append(_environments(environments))
+    rows.append(_healths(usable))
+    if database is not None:
+        rows.append(
+            _gate("database and backup", "FAIL", str(database.get("msg") or "unreachable"), "mend this first")
+            if database.get("failed") or database.get("unreachable")
+            else _gate("database and backup", "ok", "a backup can be taken")
+        )
+    rows.append(_lease(lease, holder))
+    return rows
+
+
+def _disk(usable: Mapping[str, Info], min_free: float) -> dict[str, str]:
+    low = {h: f"{i['disk_free'] / 2**20:.0f} MiB free" for h, i in usable.items() if i["disk_free"] < min_free}
+    if low:
+        return _gate("disk", "FAIL", _hosts(low), "floyo-release prune on these hosts")
+    least = min((info["disk_free"] for info in usable.values()), default=0)
+    return _gate("disk", "ok", f"at least {least / 2**30:.1f} GiB free")
+
+
+def _clocks(usable: Mapping[str, Info], tolerance: float) -> dict[str, str]:
+    offsets = {h: (i.get("clock_offset"), i.get("clock_doubt") or 0) for h, i in usable.items()}
+    off = {
+        host: f"{offset:+.1f} s"
+        for host, (offset, doubt) in offsets.items()
+        if offset and abs(offset) - doubt > tolerance
+    }
+    if off:
+        return _gate("clocks", "FAIL", _hosts(off), "timedatectl on these hosts and on the controller")
+    worst = max((abs(offset) for offset, _ in offsets.values() if offset is not None), default=0.0)
+    return _gate("clocks", "ok", f"within {worst:.1f} s of the controller's")
+
+
+def _environments(environments: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    trouble, weak = {}, {}
+    for host, found in environments.items():
+        if found.get("failed"):
+            trouble[host] = str(found.get("msg"))
+            continue
+        words = [f"{kind} {', '.join(found[kind])}" for kind in ("missing", "empty", "weak") if found.get(kind)]
+        if found.get("exposed"):
+            words.append("readable by others")
+        if words:
+            trouble[host] = "; ".join(words)
+        elif found.get("ignored"):
+            weak[host] = "lines that systemd ignores"
+    if trouble:
+        next_step = "set them in floyo_env or floyo_env_secrets, then playbooks/provision.yml"
+        return _gate("environment", "FAIL", _hosts(trouble), next_step)
+    if weak:
+        return _gate("environment", "warn", _hosts(weak), "look at the environment file")
+    return _gate("environment", "ok", "what is required is there")
+
+
+def _healths(usable: Mapping[str, Info]) -> dict[str, str]:
+    """A sick host is shown and does not stop a deploy, which may be the cure."""
+    sick = {
+        host: str(info["current"]["fault"])
+        for host, info in usable.items()
+        if info["current"].get("fault") and info.get("link")
+    }
+    if sick:
+        return _gate("health now", "warn", _hosts(sick), "playbooks/verify.yml tells more")
+    running = collections.Counter(info["current"].get("version") or "nothing" for info in usable.values())
+    return _gate("health now", "ok", ", ".join(f"{count} run {version}" for version, count in running.items()) or "-")
+
+
+def _lease(lease: Mapping[str, Any], holder: str) -> dict[str, str]:
+    if lease.get("failed") or lease.get("unreachable"):
+        return _gate("lease", "FAIL", str(lease.get("msg") or "its host is unreachable"), "reach the lease host")
+    if lease.get("held") and lease.get("holder") != holder:
+        return _gate("lease", "warn", f"{lease.get('holder')} holds it ({lease.get('reason')})", "wait for its end")
+    return _gate("lease", "ok", "free" if not lease.get("held") else "ours")
+
+
+def release_gates(
+    manifest: Mapping[str, Any],
+    environments: Mapping[str, Mapping[str, Any]],
+    *,
+    plan: Optional[Mapping[str, Any]],
+    backup: str,
+    strict_environment: bool,
+    notified: int,
+) -> list[dict[str, str]]:
+    """The gates of a built release. ``plan`` is floyo_plan's, None without a database; ``backup`` says what will be done."""
+    tests = manifest.get("tests") or {}
+    rows = [
+        _gate("tests", "ok", f"{tests.get('command')}: {tests.get('summary')}")
+        if tests.get("passed")
+        else _gate("tests", "warn", "the application has none (floyo_test_command is empty)")
+    ]
+    if plan is not None:
+        rows.append(_migrations(manifest, plan))
+    unset = {}
+    for host, found in environments.items():
+        names = sorted(set(manifest.get("env_names") or ()) - set(found.get("present") or ()))
+        if names and not found.get("failed"):
+            unset[host] = ", ".join(names)
+    rows.append(
+        _gate(
+            "environment of the release",
+            "FAIL" if strict_environment else "warn",
+            _hosts({host: f"lacks {names} of the example file" for host, names in unset.items()}),
+            "set them in floyo_env or floyo_env_secrets, or leave the application's defaults",
+        )
+        if unset
+        else _gate("environment of the release", "ok", "has every name of the example file")
+    )
+    rows.append(_gate("backup", "ok" if backup != "never" else "warn", {
+        "always": "is taken and verified before the first change",
+        "migrations": "is taken and verified before migrations",
+        "never": "floyo_backup_before is never",
+        "none": "the application has no database",
+    }[backup]))  # fmt: skip
+    rows.append(
+        _gate("team", "ok", f"{notified} target{'s' * (notified != 1)} will be told")
+        if notified
+        else _gate("team", "warn", "nobody is told", "set floyo_notify_urls")
+    )
+    return rows
+
+
+def _migrations(manifest: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, str]:
+    heads = (manifest.get("alembic") or {}).get("heads") or []
+    if plan["verdict"] == "REFUSE":
+        return _gate("migrations", "FAIL", f"{plan['code']}: {plan['reason']}", str(plan.get("next_step") or ""))
+    listed: Sequence[Mapping[str, Any]] = plan.get("pending") or []
+    words = ", ".join(f"{one['revision']} ({one['class']})" for one in listed)
+    held = ", ".join(one["revision"] for one in plan.get("held_back") or [])
+    found = f"head {', '.join(heads) or 'none'}; pending: {words or 'nothing'}"
+    if held:
+        return _gate(
+            "migrations", "ok", f"{found}; held back: {held}", "-e floyo_contract=true when nobody needs what goes"
+        )
+    return _gate("migrations", "ok", found)

@@ -1,0 +1,58 @@
+"""Filters over what all hosts say together: the release to go back to, and what stands in the way of a deploy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import ansible.module_utils
+from ansible.errors import AnsibleFilterError
+
+# Controller plugins do not see the project's module_utils by themselves: that setting is for what is sent to hosts.
+_SHARED = str(Path(__file__).resolve().parents[2] / "module_utils")
+if _SHARED not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_SHARED)
+
+from ansible.module_utils.floyo import fleet
+from ansible.module_utils.floyo.errors import FloyoError
+
+DOCUMENTATION = """
+name: floyo_rollback_target
+short_description: The one release that a fleet goes back to
+description: Present on every host that answers, and proven to serve before the current one.
+options:
+  _input:
+    description: Host name to what C(floyo_release) with C(state=info) returned there.
+    type: dict
+    required: true
+  wanted:
+    description: A release or version. Empty, the previous one.
+    type: str
+    default: ""
+"""
+
+
+def _said(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Our errors as Ansible's: the sentence, without a traceback."""
+
+    def call(*values: Any, **named: Any) -> Any:
+        try:
+            return function(*values, **named)
+        except FloyoError as error:
+            raise AnsibleFilterError(str(error)) from error
+
+    return call
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "floyo_fleet_gates": fleet.fleet_gates,
+            "floyo_known_manifests": fleet.known_manifests,
+            "floyo_release_gates": fleet.release_gates,
+            "floyo_rollback_target": _said(fleet.rollback_target),
+            "floyo_serves": fleet.serves,
+            "floyo_swap_back_target": fleet.swap_back_target,
+        }
