@@ -12,7 +12,17 @@ from typing import Any, Optional
 from .errors import Unusable
 from .text import one_line
 
-__all__ = ["fleet_gates", "known_manifests", "release_gates", "rollback_target", "serves", "swap_back_target"]
+__all__ = [
+    "deploy_rows",
+    "fleet_gates",
+    "health_row",
+    "known_manifests",
+    "release_gates",
+    "rollback_target",
+    "serves",
+    "status_rows",
+    "swap_back_target",
+]
 
 Info = Mapping[str, Any]
 
@@ -116,6 +126,105 @@ def _earlier(infos: Mapping[str, Info], current: Optional[str]) -> list[str]:
         if len(info["history"]) > longest:
             longest, best = len(info["history"]), proven
     return [release for release in best if release not in bad]
+
+
+def deploy_rows(hosts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What became of each host: ``host, from, to, seconds, result, runs, health``.
+
+    ``hosts`` maps names to their variables; read are what the steps of role floyo_deploy registered.
+    """
+    return [_outcome(host, facts) for host, facts in hosts.items()]
+
+
+def _outcome(host: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    switch = facts.get("__floyo_deploy_switch") or {}
+    back = facts.get("__floyo_deploy_back") or {}
+    health = facts.get("__floyo_deploy_health") or {}
+    before = (facts.get("__floyo_deploy_info") or {}).get("current") or {}
+    old = switch.get("from") or before.get("release") or "-"
+    row = {
+        "host": host,
+        "from": old,
+        "to": switch.get("to") or "-",
+        "seconds": switch.get("seconds", "-"),
+        "result": switch.get("outcome") or "not tried",
+        "runs": switch.get("to") or old,
+        "health": health.get("verdict") or "unknown",
+    }
+    if switch.get("unreachable"):
+        row.update(result="unreachable", runs="unknown")
+    elif switch.get("failed"):
+        # A switch that failed has put the old release back by itself, unless it was refused before it began.
+        row.update(result=str(switch.get("outcome") or switch.get("code") or "failed"), runs=old)
+    if back.get("outcome") == "switched":
+        row.update(result="put back", runs=back["to"], seconds=back["seconds"])
+    elif back.get("failed") or back.get("unreachable"):
+        row.update(result=f"not put back: {one_line(back.get('msg') or 'unreachable')}")
+    return row
+
+
+def status_rows(
+    infos: Mapping[str, Info], healths: Mapping[str, Mapping[str, Any]], *, heads: Sequence[str], now: float
+) -> list[dict[str, str]]:
+    """The fleet at a glance: ``host, release, since, health, database, drift``; ``drift`` is empty where all is as it should be.
+
+    ``heads`` are the database's, ``now`` seconds of the epoch. What most hosts run is what all should.
+    """
+    usable = _usable(infos)
+    counted = collections.Counter(info["current"]["release"] for info in usable.values() if info["current"]["release"])
+    usual = counted.most_common(1)[0][0] if counted else None
+    shared = {one["release"]: one for one in known_manifests(infos)}
+    rows = []
+    for host, info in infos.items():
+        if host not in usable:
+            why = "unreachable" if info.get("unreachable") else str(info.get("msg") or "no answer")
+            rows.append(_status(host, "?", "", "unknown", "", one_line(why)))
+            continue
+        current, release = info["current"], info["current"]["release"]
+        drift = []
+        if release != usual:
+            drift.append(f"runs {release or 'nothing'}, others {usual}")
+        if info["link"] != release:
+            drift.append(f"the link names {info['link'] or 'nothing'}")
+        if info.get("intent"):
+            drift.append(f"unfinished switch to {info['intent'].get('to')}")
+        manifest = shared.get(release) or {}
+        missing = sorted(set((manifest.get("alembic") or {}).get("heads") or ()) - set(heads))
+        revisions = {one["revision"] for one in (manifest.get("alembic") or {}).get("revisions") or ()}
+        ahead = sorted(set(heads) - revisions)
+        database = "at its head" if not missing else f"lacks {', '.join(missing)}"
+        if ahead:
+            database = f"ahead: {', '.join(ahead)}"
+        health = healths.get(host) or {}
+        verdict = str(health.get("verdict") or ("healthy" if not current["fault"] else current["fault"]))
+        since = age(now - current["since"]) if current.get("since") else "?"
+        rows.append(_status(host, release or "nothing", since, verdict, database if heads else "-", "; ".join(drift)))
+    return rows
+
+
+def health_row(answer: Any) -> dict[str, str]:
+    """``host, verdict, severity, summary`` of ``[host, result of floyo_health]``, or of a result in a loop over hosts."""
+    host, found = (answer["item"], answer) if isinstance(answer, Mapping) else answer
+    gone = "unreachable" if found.get("unreachable") else one_line(found.get("msg") or "no answer")
+    verdict = found.get("verdict") or "unknown"
+    return {
+        "host": host,
+        "verdict": verdict,
+        "severity": found.get("severity") or "-",
+        "summary": found.get("summary") or gone,
+    }
+
+
+def _status(host: str, release: str, since: str, health: str, database: str, drift: str) -> dict[str, str]:
+    return {"host": host, "release": release, "since": since, "health": health, "database": database, "drift": drift}
+
+
+def age(seconds: float) -> str:
+    """``42 s``, ``5 min``, ``3 h``, ``12 d``."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 # --- gates -----------------------------------------------------------------------------------------------------------

@@ -49,10 +49,12 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "floyo_deploy_rows": fleet.deploy_rows,
             "floyo_fleet_gates": fleet.fleet_gates,
+            "floyo_health_row": fleet.health_row,
             "floyo_known_manifests": fleet.known_manifests,
             "floyo_release_gates": fleet.release_gates,
             "floyo_rollback_target": _said(fleet.rollback_target),
-            "floyo_serves": fleet.serves,
+            "floyo_status_rows": fleet.status_rows,
             "floyo_swap_back_target": fleet.swap_back_target,
         }
