@@ -1,0 +1,64 @@
+"""Action plugin floyo_lease: says who holds the lease, and frees it from a run of this machine that died. See library/floyo_lease.py."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+_HOLDER = re.compile(r".*@\S+ pid (?P<pid>\d+)\.(?P<began>\d+)\.(?P<machine>[0-9a-f]{8})")
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        # The action runs in a child of the command that the user started.
+        arguments = {"holder": holder(os.getppid()), **self._task.args}
+        result = self._execute(arguments, task_vars)
+        if result.get("code") == "LEASE_HELD" and is_dead(str(result.get("holder"))):
+            result = self._execute({**arguments, "takeover": True}, task_vars)
+        return result
+
+    def _execute(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        result: dict[str, Any] = self._execute_module(
+            module_name="floyo_lease", module_args=arguments, task_vars=task_vars
+        )
+        return result
+
+
+def holder(pid: int) -> str:
+    """``anna@laptop pid 4711.88231.1a2b3c4d``: a run, told apart from every other one, also on machines of the same name."""
+    return f"{getpass.getuser()}@{socket.gethostname()} pid {pid}.{_began(pid)}.{_machine()}"
+
+
+def is_dead(who: str) -> bool:
+    """Whether ``who`` was a run on this machine whose process is gone. Of another machine's runs nothing is known."""
+    match = _HOLDER.fullmatch(who)
+    return bool(match) and match["machine"] == _machine() and match["began"] != _began(int(match["pid"]))
+
+
+def _began(pid: int) -> str:
+    """When a process started, in ticks since the boot; empty when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    # The name in brackets may hold blanks; field 22 is the start time.
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _machine() -> str:
+    """This boot of this machine, and this namespace of processes on it."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    space = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{boot}{space}".encode()).hexdigest()[:8]
