@@ -1,0 +1,388 @@
+"""What module pg_backup does: take a backup, verify backups, list them (glue)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime, timezone
+from typing import Any, Callable, Optional, TypeVar
+
+from ..errors import FloyoError, Refused, Unusable
+from ..postgres.lock import application_name
+from ..postgres.url import parse_url
+from .catalogue import NO_MANIFEST, Catalogue
+from .judge import (
+    Programs,
+    Toc,
+    choose_programs,
+    compress_option,
+    compression,
+    forecast,
+    missing_from,
+    parse_reserve,
+    require_space,
+    shrunk,
+)
+from .manifest import link_to, seal
+from .naming import is_label, label_for, next_moment, stamp
+from .programs import Streamed, dump, find_programs, read_back
+from .server import Server, Table
+from .store import Store, explained
+
+__all__ = ["backup"]
+
+# Between the clocks of this host and of the server.
+_CLOCKS_APART = 60.0
+_Result = TypeVar("_Result")
+
+
+def backup(parameters: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]:
+    """Carry out the module's parameters and return its result; ``warnings`` are for the person."""
+    store = Store(parameters["directory"])
+    if parameters["state"] == "info":
+        entries = _selected(store.catalogue(), parameters["label"])
+        return {"changed": False, "backups": entries, "running": store.running(), "warnings": []}
+    if parameters["state"] == "verified":
+        return _Verification(parameters, store, check_mode=check_mode).result()
+    with _stoppable():
+        return _Backup(parameters, store, check_mode=check_mode).result()
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """A polite end (SIGTERM, SIGHUP, SIGINT) is an error like others: what is unfinished gets removed."""
+
+    def stop(number: int, _frame: Any) -> None:
+        raise FloyoError(
+            f"stopped by {signal.Signals(number).name}", code="STOPPED", next_step="run the same command again"
+        )
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _selected(catalogue: Catalogue, label: str) -> list[dict[str, Any]]:
+    """All entries, or the one that was named."""
+    found = [entry for entry in catalogue.entries if label in ("", entry["label"])]
+    if label and not found:
+        newest = ", ".join(entry["label"] for entry in catalogue.entries[:3]) or "there is none"
+        raise Unusable(
+            f"there is no backup {label[:40]}",
+            code="LABEL_UNKNOWN",
+            expected="the label of a backup in the directory"
+            if is_label(label)
+            else "a label like 20250115T103000Z-3f9a1c",
+            next_step=f"choose one of the list; the newest: {newest}",
+        )
+    return found
+
+
+# --- reading a dump back ----------------------------------------------------------------------------------------------
+
+
+def _flaw(
+    store: Store, label: str, kind: str, programs: Programs, written: Streamed, deadline: float
+) -> tuple[str, Optional[Toc]]:
+    """What is wrong with a dump, in words, and its table of contents. Every byte is read; nothing is restored."""
+    with store.open_dump(label, kind) as stream:
+        try:
+            found, toc = read_back(programs, stream, deadline=deadline)
+        except FloyoError as error:
+            if error.code != "RESTORE_FAILED":
+                raise  # the time was up, or the program is missing: that says nothing about the dump
+            return error.message, None
+        except OSError as error:
+            return f"the dump cannot be read: {error.strerror}", None
+    if found.size != written.size:
+        return f"the dump has {found.size} bytes instead of {written.size}", toc
+    return ("the dump's sha256 is not the recorded one" if found.sha256 != written.sha256 else ""), toc
+
+
+# --- state present ---------------------------------------------------------------------------------------------------
+
+
+class _Backup:
+    """One new backup. In check mode everything is asked and nothing is written."""
+
+    server: Server
+    facts: dict[str, Any]
+    programs: Programs
+    compress: str
+    catalogue: Catalogue
+    tables: list[Table]
+    described: dict[str, Any]
+
+    def __init__(self, parameters: Mapping[str, Any], store: Store, *, check_mode: bool) -> None:
+        self.asked, self.store, self.check_mode = parameters, store, check_mode
+        if parameters["label"]:
+            raise Unusable("a new backup makes its own label", code="LABEL_GIVEN", next_step="leave label out")
+        self.url = parse_url(parameters["database_url"])
+        self.started = time.time()
+        self.deadline = time.monotonic() + parameters["timeout"]
+        self.warnings: list[str] = []
+        self.seconds: dict[str, float] = {}
+
+    def result(self) -> dict[str, Any]:
+        if not self.check_mode:
+            self.store.prepare()
+        with closing(Server(self.url)) as self.server:
+            self.facts = self.server.facts()
+            self.require_primary()
+            self.require_rights()
+            needs = f"server {self.facts['version'].split()[0]}"
+            self.programs = choose_programs(
+                find_programs(self.asked["bin_dir"]), self.facts["version_num"] // 10000, needs
+            )
+            self.compress = compression(self.asked["compress"], self.programs.major)
+            wait = min(self.deadline, time.monotonic() + self.asked["lock_wait"])
+            # The host's lock first, then the database's: everybody in this order.
+            with self.store.lock(wait, create=not self.check_mode):
+                self.server.take_lock(self.facts["database"], wait)
+                return self.under_lock()
+
+    def require_primary(self) -> None:
+        if self.facts["pooled"]:
+            raise Refused(
+                f"{self.url} is a connection pooler",
+                code="POOLER",
+                expected="the server itself: locks and snapshots belong to one connection",
+                next_step="name the server's own address and port in database_url",
+            )
+        if self.facts["in_recovery"]:
+            raise Refused(
+                f"{self.url} is a replica: it may lag, and its locks do not keep a migration on the primary away",
+                code="REPLICA",
+                expected="the primary",
+                next_step="name the primary, or several hosts and ?target_session_attrs=read-write",
+            )
+        apart = self.facts["clock"] - time.time()
+        if abs(apart) > _CLOCKS_APART:
+            self.warnings.append(f"the server's clock is {apart:+.0f} s apart from this host's: is the time in sync?")
+
+    def require_rights(self) -> None:
+        found = self.server.unreadable()
+        if found:
+            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+            raise Refused(
+                f"role {self.facts['user']} cannot read all of database {self.facts['database']}:"
+                f" {', '.join(found[:5])}{more}",
+                code="RIGHTS_MISSING",
+                expected="the owner of all tables, or a role with SELECT on them that row security does not touch",
+                next_step="put the owner's account in database_url, or give the rights: a partial backup is none",
+                unreadable=found,
+            )
+
+    def under_lock(self) -> dict[str, Any]:
+        swept = self.store.unfinished()
+        freed = 0 if self.check_mode else self.store.sweep(swept)
+        self.catalogue = self.store.catalogue()
+        self.server.limit(lock_timeout=self.asked["lock_timeout"], deadline=self.deadline)
+        backup: dict[str, Any] = {}
+        with ExitStack() as unfinished:
+            with self.server.snapshot() as snapshot:
+                self.tables = self.server.tables()
+                self.server.hold(self.tables)
+                self.described = self.server.describe(self.tables, self.asked["version_table"])
+                plan = self.plan()
+                if not self.check_mode:
+                    moment, label = self.new_label()
+                    unfinished.enter_context(self.store.discarding(label))
+                    written = self.dump(label, snapshot, plan["forecast"])
+                    rows = self.timed("count", self.server.counts, self.tables)
+            # What follows takes time and needs the database no more: its tables are free.
+            if not self.check_mode:
+                toc = self.timed("verify", self.verified, label, written)
+                backup = self.published(label, moment, written, rows, toc)
+        return {
+            "changed": True,
+            "plan": plan,
+            "backup": backup,
+            "backups": self.store.catalogue().entries,
+            "swept": swept,
+            "freed": freed,
+            "warnings": self.warnings,
+        }
+
+    def plan(self) -> dict[str, Any]:
+        """What will be made of what, and that there is room for it."""
+        before = self.catalogue.newest(self.facts["database"])
+        need = forecast(self.described["table_bytes"], before, self.compress)
+        space = self.store.space()
+        reserve = parse_reserve(self.asked["min_free"], space.total)
+        require_space(space, need, reserve, self.store.directory)
+        return {
+            "database": self.facts["database"],
+            "heads": self.described["alembic"]["heads"],
+            "server": self.facts["version"],
+            "client": self.programs.version,
+            "compress": self.compress,
+            "forecast": need,
+            "free": space.free,
+            "reserve": reserve,
+        }
+
+    def new_label(self) -> tuple[datetime, str]:
+        """Later than every label that is there, whatever the clock says."""
+        moment, put_back = next_moment(datetime.now(timezone.utc), self.store.scan())
+        if put_back:
+            self.warnings.append(
+                f"this host's clock is behind the newest backup; the new one is dated {stamp(moment)} to follow it"
+            )
+        return moment, label_for(moment, secrets.token_hex(3))
+
+    def timed(self, what: str, work: Callable[..., _Result], *arguments: Any) -> _Result:
+        begin = time.monotonic()
+        result = work(*arguments)
+        self.seconds[what] = round(time.monotonic() - begin, 3)
+        return result
+
+    def dump(self, label: str, snapshot: str, expected: int) -> Streamed:
+        facts = {"database": self.facts["database"], "forecast": expected, "since": self.started}
+        environment = {
+            **self.url.environment(host=self.facts["host"], port=self.facts["port"]),
+            "PGAPPNAME": application_name("dump"),
+        }
+        arguments = [
+            compress_option(self.compress, self.programs.major),
+            f"--lock-wait-timeout={int(self.asked['lock_timeout'] * 1000)}",
+            f"--snapshot={snapshot}",
+        ]
+
+        def report(size: int) -> None:
+            self.store.report(label, {**facts, "phase": "dump", "bytes": size})
+
+        def write() -> Streamed:
+            sink = self.store.begin(label, {**facts, "phase": "dump", "bytes": 0})
+            try:
+                written = dump(
+                    self.programs, arguments, environment, sink,
+                    deadline=self.deadline, progress=report, secrets=[self.url.password],
+                )  # fmt: skip
+                os.fsync(sink)
+            finally:
+                os.close(sink)
+            self.store.report(label, {**facts, "phase": "verify", "bytes": written.size})
+            return written
+
+        with explained(self.store.directory):
+            return self.timed("dump", write)
+
+    def verified(self, label: str, written: Streamed) -> Toc:
+        """What was written can be read again, and nothing of the database is missing."""
+        flaw, toc = _flaw(self.store, label, "partial", self.programs, written, self.deadline)
+        if toc is not None and not flaw:
+            leaves = {table.oid: str(table) for table in self.tables if not table.partitioned}
+            flaw = missing_from(toc, leaves, self.described["large_objects"])
+        if toc is None or flaw:
+            raise Unusable(
+                f"the new dump is not sound: {flaw}",
+                code="BACKUP_DAMAGED",
+                expected="a dump that reads back as it was written and holds every table",
+                next_step="look at the disk (dmesg, smartctl), then run the same command again; nothing was kept of this run",
+            )
+        return toc
+
+    def published(
+        self, label: str, moment: datetime, written: Streamed, rows: dict[str, int], toc: Toc
+    ) -> dict[str, Any]:
+        before = self.catalogue.newest(self.facts["database"])
+        suspect = shrunk(rows, before)
+        if suspect:
+            self.warnings.append(f"backup {label} is sound and looks wrong: {suspect}")
+        identity = ("version", "version_num", "system_identifier", "encoding", "collate", "user")
+        manifest = seal(
+            {
+                **self.described,
+                "label": label,
+                "sequence": self.catalogue.sequence + 1,
+                "created": stamp(moment),
+                "clock": {"host": self.started, "server": self.facts["clock"]},
+                "database": self.facts["database"],
+                "dump": {
+                    "size": written.size,
+                    "sha256": written.sha256,
+                    "format": "custom",
+                    "compress": self.compress,
+                    "toc": toc.facts(),
+                },
+                "rows": rows,
+                "suspect": suspect,
+                "server": {key: self.facts[key] for key in identity},
+                "client": {"version": self.programs.version},
+                "host": self.store.here.host,
+                "about": dict(self.asked["about"] or {}),
+                "seconds": self.seconds,
+                "verified_at": stamp(datetime.now(timezone.utc)),
+                "previous": link_to(self.catalogue.newest()),
+            }
+        )
+        self.store.publish(label, manifest)
+        return {
+            "label": label,
+            "path": self.store.path(label, "dump"),
+            "size": written.size,
+            "sha256": written.sha256,
+            "manifest": manifest,
+            "manifest_path": self.store.path(label, "manifest"),
+            "seconds": round(sum(self.seconds.values()), 3),
+        }
+
+
+# --- state verified --------------------------------------------------------------------------------------------------
+
+
+class _Verification:
+    """Read existing backups from the first to the last byte. No lock: a dump that is opened stays whole."""
+
+    def __init__(self, parameters: Mapping[str, Any], store: Store, *, check_mode: bool) -> None:
+        self.asked, self.store, self.check_mode = parameters, store, check_mode
+        self.deadline = time.monotonic() + parameters["timeout"]
+        self.warnings: list[str] = []
+
+    def result(self) -> dict[str, Any]:
+        catalogue = self.store.catalogue()
+        # A dump without a manifest is no backup: there is nothing to verify it by.
+        before = [entry for entry in _selected(catalogue, self.asked["label"]) if entry["problem"] != NO_MANIFEST]
+        if not before:
+            self.warnings.append(f"there is no backup in {self.store.directory}")
+        after = [self.looked_at(entry, catalogue) for entry in before]
+        damaged = [entry for entry in after if not entry["verified"]]
+        if damaged:
+            raise Unusable(
+                "; ".join(f"backup {entry['label']}: {entry['problem']}" for entry in damaged),
+                code="BACKUP_DAMAGED",
+                expected="every backup as it was written",
+                next_step="take a new backup, and look at the disk (dmesg, smartctl) before these are removed",
+                backups=after,
+                damaged=[entry["label"] for entry in damaged],
+            )
+        changed = any(new["verified"] != old["verified"] for new, old in zip(after, before))
+        return {"changed": changed, "backups": after, "warnings": self.warnings}
+
+    def looked_at(self, entry: dict[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+        """The entry after its dump was read. What names, sizes and manifests tell already needs no reading."""
+        label = entry["label"]
+        manifest = catalogue.manifests.get(label)
+        problem = catalogue.problems[label]
+        if manifest is not None and not problem:
+            major = int(manifest["client"]["version"].split(".")[0])
+            programs = choose_programs(find_programs(self.asked["bin_dir"]), major, f"backup {label}")
+            written = Streamed(manifest["dump"]["size"], manifest["dump"]["sha256"])
+            problem, _ = _flaw(self.store, label, "dump", programs, written, self.deadline)
+        at = stamp(datetime.now(timezone.utc))
+        if manifest is not None and not self.check_mode:
+            self.store.note(label, {"manifest": manifest["digest"], "at": at, "problem": problem})
+        return {**entry, "verified": manifest is not None and not problem, "problem": problem, "verified_at": at}

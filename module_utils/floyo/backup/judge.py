@@ -1,0 +1,212 @@
+"""Decisions about a backup from facts: programs, space, contents, plausibility (pure)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ..errors import Refused, Unusable
+
+__all__ = [
+    "Owner",
+    "Programs",
+    "Space",
+    "Toc",
+    "choose_programs",
+    "compress_option",
+    "compression",
+    "forecast",
+    "has_ended",
+    "missing_from",
+    "parse_reserve",
+    "read_toc",
+    "require_space",
+    "shrunk",
+]
+
+# --- programs --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Programs:
+    """pg_dump and pg_restore of one directory and one version."""
+
+    directory: str
+    version: str
+
+    @property
+    def major(self) -> int:
+        return int(self.version.split(".")[0])
+
+
+def choose_programs(found: Iterable[Programs], major: int, what: str) -> Programs:
+    """The oldest that are new enough: what they write, the programs of the server itself can read.
+
+    ``what`` needs them: "server 16.4" or "backup 20250115T103000Z-3f9a1c".
+    """
+    programs = sorted(found, key=lambda each: (each.major, each.directory))
+    fit = [each for each in programs if each.major >= major]
+    if fit:
+        return fit[0]
+    seen = ", ".join(f"{each.version} in {each.directory}" for each in programs) or "none"
+    raise Unusable(
+        f"{what} needs pg_dump and pg_restore {major} or later; on this host: {seen}",
+        code="CLIENT_TOO_OLD" if programs else "CLIENT_MISSING",
+        expected=f"programs of PostgreSQL {major} or later",
+        next_step=f"apt-get install postgresql-client-{major}, or name their directory in bin_dir",
+    )
+
+
+def compression(asked: str, major: int) -> str:
+    """``auto`` or ``method[:level]`` as the manifest says it: what pg_dump of that version will do."""
+    match = re.fullmatch(r"(auto|gzip|lz4|zstd|none)(?::(\d{1,2}))?", asked)
+    if not match or (match[2] and match[1] in ("auto", "none")):
+        raise Unusable(
+            f"compress {asked!r} is unknown", code="COMPRESS_UNKNOWN", expected="auto, gzip, lz4, zstd or none; gzip:9"
+        )
+    method = match[1] if match[1] != "auto" else "zstd" if major >= 16 else "gzip"
+    if method in ("lz4", "zstd") and major < 16:
+        raise Unusable(
+            f"pg_dump {major} cannot compress with {method}",
+            code="COMPRESS_UNKNOWN",
+            expected="gzip or none, or pg_dump 16 and later",
+            next_step="set compress to auto",
+        )
+    level = match[2] or ("6" if method == "gzip" else "")
+    return f"{method}:{level}" if level else method
+
+
+def compress_option(compress: str, major: int) -> str:
+    """pg_dump's option; before 16 it knows only levels of gzip."""
+    if major >= 16:
+        return f"--compress={compress}"
+    return f"--compress={0 if compress == 'none' else compress.rpartition(':')[2]}"
+
+
+# --- space -----------------------------------------------------------------------------------------------------------
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+# Without a backup to learn from. Text of numbers and bytes is longer than what the tables hold, compression makes up for it.
+_FIRST_RATIO = 1.0
+_MARGIN = 1.25
+_OVERHEAD = 256 << 10  # definitions, the manifest
+
+
+@dataclass(frozen=True)
+class Space:
+    """A file system: bytes in all, and those that can be had."""
+
+    total: int
+    free: int
+
+
+def parse_reserve(text: str, total: int) -> int:
+    """Bytes that must stay free: ``5%`` of the file system, or ``500M``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%|([KMGT]?)(?:i?B)?)", text.strip(), re.IGNORECASE)
+    if not match or (match[2] == "%" and float(match[1]) >= 100):
+        raise Unusable(
+            f"min_free {text!r} is no size", code="MIN_FREE_UNKNOWN", expected="a size such as 5%, 500M or 2GiB"
+        )
+    number = float(match[1])
+    return int(total * number / 100) if match[2] == "%" else int(number * _UNITS[(match[3] or "").upper()])
+
+
+def forecast(table_bytes: int, previous: Optional[Mapping[str, Any]], compress: str) -> int:
+    """How large the dump will be: as the previous one was to its tables, with a margin."""
+    ratio = _FIRST_RATIO
+    dump = (previous or {}).get("dump", {})
+    # A small one is all definitions and tells nothing about the tables.
+    if dump.get("compress") == compress and (previous or {}).get("table_bytes", 0) > 8 << 20:
+        ratio = dump["size"] / (previous or {})["table_bytes"] * _MARGIN
+    elif compress == "none":
+        ratio = 2.0
+    return int(table_bytes * ratio) + _OVERHEAD
+
+
+def require_space(space: Space, need: int, reserve: int, directory: str) -> None:
+    if space.free < need + reserve:
+        raise Refused(
+            f"{directory} has {space.free >> 20} MiB free; the dump needs about {need >> 20} MiB,"
+            f" and {reserve >> 20} MiB must stay free",
+            code="DISK_FULL",
+            expected=f"{(need + reserve) >> 20} MiB free",
+            next_step="remove what is not needed there or give it more room; old backups are untouched",
+            free=space.free,
+            needed=need + reserve,
+        )
+
+
+# --- contents --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Toc:
+    """The table of contents of a dump: how many entries, their digest, the tables (by oid) that have data in it."""
+
+    entries: int
+    digest: str
+    tables: frozenset[int]
+    large_objects: bool
+
+    def facts(self) -> dict[str, Any]:
+        return {"entries": self.entries, "digest": self.digest, "tables": len(self.tables)}
+
+
+def read_toc(listing: str) -> Toc:
+    """From the output of ``pg_restore --list``. Names may hold blanks and newlines; kinds and oids come before them."""
+    lines = [line for line in listing.splitlines() if line and not line.startswith(";")]
+    entries = [match for match in (re.match(r"\d+; (\d+) (\d+) (.*)", line) for line in lines) if match]
+    tables = frozenset(int(match[2]) for match in entries if match[3].startswith("TABLE DATA "))
+    blobs = any(match[3].startswith("BLOBS ") for match in entries)
+    return Toc(len(entries), hashlib.sha256("\n".join(lines).encode()).hexdigest(), tables, blobs)
+
+
+def missing_from(toc: Toc, tables: Mapping[int, str], large_objects: int) -> str:
+    """What the database has and the dump has not, in words; empty when it is complete."""
+    absent = sorted(name for oid, name in tables.items() if oid not in toc.tables)
+    if absent:
+        return f"the dump holds no data of {', '.join(absent[:5])}" + (" and others" if len(absent) > 5 else "")
+    return "the dump holds no large objects" if large_objects and not toc.large_objects else ""
+
+
+def shrunk(rows: Mapping[str, int], previous: Optional[Mapping[str, Any]]) -> str:
+    """Why a backup that is sound looks wrong: the database has lost most of what the one before had. Empty: it has not."""
+    before = (previous or {}).get("rows", {})
+    total, was = sum(rows.values()), sum(before.values())
+    if was >= 100 and total < was / 2:
+        return f"{total} rows, the backup before had {was}"
+    gone = sorted(name for name, count in before.items() if count and name not in rows)
+    if gone and len(gone) * 2 > len(before):
+        return f"most tables of the backup before are gone ({', '.join(gone[:5])})"
+    emptied = sorted(name for name, count in before.items() if count >= 100 and rows.get(name) == 0)
+    return f"tables are empty that were not: {', '.join(emptied[:5])}" if emptied else ""
+
+
+# --- what others left ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process, so that no later one is taken for it."""
+
+    host: str
+    boot: str
+    pid: int
+    started: str  # in the kernel's clock ticks since boot
+
+
+def has_ended(record: Mapping[str, Any], here: Owner, started_now: str) -> bool:
+    """Whether the process that left unfinished work cannot go on with it. Asked while we hold the host's lock.
+
+    ``started_now``: when the process that has this number now was started; empty when there is none. A directory may be
+    shared: of another host's work we know nothing.
+    """
+    owner = record.get("owner")
+    if not isinstance(owner, Mapping):
+        return True
+    if owner.get("host") != here.host:
+        return False
+    return owner.get("boot") != here.boot or owner.get("started") != started_now
