@@ -44,7 +44,9 @@ def holder(pid: int) -> str:
 def is_dead(who: str) -> bool:
     """Whether ``who`` was a run on this machine whose process is gone. Of another machine's runs nothing is known."""
     match = _HOLDER.fullmatch(who)
-    return bool(match) and match["machine"] == _machine() and match["began"] != _began(int(match["pid"]))
+    if match is None or match["machine"] != _machine():
+        return False
+    return match["began"] != _began(int(match["pid"]))
 
 
 def _began(pid: int) -> str:
