@@ -1,7 +1,7 @@
 # Everything a user does with this checkout; `make` alone lists it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint fleet fleet-down requirements clean
+.PHONY: help setup demo test lint fleet fleet-down requirements clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## list the targets
@@ -9,6 +9,9 @@ help: ## list the targets
 
 setup: ## install system packages, make .venv (does nothing when all is there)
 	@scripts/setup
+
+demo: setup ## boot a fleet, deploy under load, meet a broken release, roll back, show the state
+	@scripts/demo
 
 test: setup ## lint, unit, module and convention tests, molecule on a booted fleet (RINGS="unit lint" for some)
 	@scripts/test $(RINGS)
