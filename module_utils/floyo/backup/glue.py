@@ -38,6 +38,8 @@ __all__ = ["backup"]
 
 # Between the clocks of this host and of the server.
 _CLOCKS_APART = 60.0
+# What the server tells pg_dump when --lock-wait-timeout is over: it is a limit of one statement.
+_LOCK_WAIT_OVER = "canceling statement due to statement timeout"
 _Result = TypeVar("_Result")
 
 
@@ -277,8 +279,13 @@ class _Backup:
             self.store.report(label, {**facts, "phase": "verify", "bytes": written.size})
             return written
 
-        with explained(self.store.directory):
-            return self.timed("dump", write)
+        try:
+            with explained(self.store.directory):
+                return self.timed("dump", write)
+        except FloyoError as error:
+            if _LOCK_WAIT_OVER in error.details.get("output_tail", ""):
+                raise self.server.locked(self.tables) from error
+            raise
 
     def verified(self, label: str, written: Streamed) -> Toc:
         """What was written can be read again, and nothing of the database is missing."""

@@ -10,6 +10,7 @@ from typing import Optional
 __all__ = ["KINDS", "is_label", "label_for", "moment_of", "name_of", "next_moment", "parse_name", "stamp"]
 
 _LABEL = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}")
+_TOLERANCE = timedelta(minutes=1)
 _FORM = "%Y%m%dT%H%M%SZ"
 # What a file of a backup is, by what follows its label. A dump without a manifest is no backup.
 KINDS = {
@@ -36,12 +37,13 @@ def moment_of(label: str) -> datetime:
 
 
 def next_moment(now: datetime, labels: Iterable[str]) -> tuple[datetime, bool]:
-    """When a new backup is said to be made: now, or a second after the newest one when the clock was put back."""
+    """When a new backup is said to be made, later than every label that is there; whether the clock was put back."""
     now = now.astimezone(timezone.utc).replace(microsecond=0)
     newest = max((moment_of(label) for label in labels), default=None)
     if newest is None or now > newest:
         return now, False
-    return newest + timedelta(seconds=1), now < newest
+    # Several backups within one second run ahead a little; that is not the clock.
+    return newest + timedelta(seconds=1), newest - now > _TOLERANCE
 
 
 def stamp(moment: datetime) -> str:

@@ -202,14 +202,18 @@ class Server:
             if error.details.get("sqlstate") != "55P03":
                 raise
             self._rows("ROLLBACK")
-            blockers = self._blockers([table.oid for table in tables])
-            raise Refused(
-                "a table is locked: " + ("; ".join(blockers) or "whoever held it has just let go"),
-                code="TABLE_LOCKED",
-                expected="every table readable within lock_timeout",
-                next_step="end that transaction or wait for it, then run the same command again",
-                blockers=blockers,
-            ) from error
+            raise self.locked(tables) from error
+
+    def locked(self, tables: Sequence[Table]) -> Refused:
+        """The error that says who keeps a table to himself, or waits to."""
+        blockers = self._blockers([table.oid for table in tables])
+        return Refused(
+            "a table is locked: " + ("; ".join(blockers) or "whoever held it has just let go"),
+            code="TABLE_LOCKED",
+            expected="every table readable within lock_timeout",
+            next_step="end that transaction or wait for it, then run the same command again",
+            blockers=blockers,
+        )
 
     def _blockers(self, oids: Sequence[int]) -> list[str]:
         rows = self._rows(
