@@ -1,0 +1,170 @@
+#!/usr/bin/python
+"""Module floyo_lease: see DOCUMENTATION."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: floyo_lease
+short_description: Lets one deploy at a time go on, with a fencing token for the hosts
+description:
+  - The lease is a file on one host. It has a holder, a reason, an expiry and a token that only ever rises.
+  - A holder that died frees it by the expiry, at the latest. A run of the same machine whose process is gone is noticed
+    at once. Whoever is taken over is recorded.
+  - The token goes to the hosts with every switch. They refuse one that is lower than what they have seen, so a run that
+    lost the lease cannot change anything any more.
+attributes:
+  check_mode:
+    description: Can run in check mode and predicts what a run would do.
+    support: full
+  diff_mode:
+    description: Shows what was or would be changed.
+    support: none
+    details: The result tells who holds it.
+  idempotent:
+    description: A second run changes nothing.
+    support: partial
+    details: Renewing moves the expiry each time.
+options:
+  state:
+    description:
+      - V(acquired) takes it, V(renewed) moves the expiry, V(released) gives it back, V(info) reads.
+    type: str
+    choices: [acquired, renewed, released, info]
+    default: info
+  state_dir:
+    description: The directory on the host that holds it.
+    type: path
+    default: /var/lib/floyo
+  holder:
+    description:
+      - Who takes it, told apart from every other run. The action plugin fills in the account, the machine and the
+        process of the command.
+    type: str
+    default: ""
+  reason:
+    description: Why, for those who find it taken.
+    type: str
+    default: ""
+  ttl:
+    description: Seconds after which it is free when nobody renews it.
+    type: float
+    default: 1800.0
+  token:
+    description: What V(acquired) returned. Needed by V(renewed) and V(released).
+    type: int
+  minimum_token:
+    description: The highest token that a host of the fleet has seen. The new one is higher.
+    type: int
+    default: 0
+  takeover:
+    description: Take it from whoever holds it.
+    type: bool
+    default: false
+  wait:
+    description: Seconds to wait for somebody else's.
+    type: float
+    default: 0.0
+author: floyo-ops
+"""
+
+EXAMPLES = r"""
+- name: Take the lease
+  floyo_lease:
+    state: acquired
+    reason: deploy v1.4.0
+  delegate_to: backend1
+  run_once: true
+  register: lease
+
+- name: Give it back
+  floyo_lease:
+    state: released
+    token: "{{ lease.token }}"
+  delegate_to: backend1
+  run_once: true
+"""
+
+RETURN = r"""
+held:
+  description: Whether somebody holds it.
+  returned: success
+  type: bool
+token:
+  description: The newest token.
+  returned: always, but not when the file is damaged
+  type: int
+holder:
+  description: Who holds it, empty when nobody does.
+  returned: always, but not when the file is damaged
+  type: str
+reason:
+  description: Why.
+  returned: success
+  type: str
+since:
+  description: When it was taken, seconds of the epoch on the host's clock.
+  returned: success
+  type: float
+expires:
+  description: When it is free at the latest, seconds of the epoch on the host's clock.
+  returned: success
+  type: float
+taken_from:
+  description: Who held it when it was taken over.
+  returned: success
+  type: str
+code:
+  description: A stable word for why it failed. C(LEASE_HELD), C(LEASE_LOST), C(LEASE_DAMAGED).
+  returned: failure
+  type: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible.module_utils.floyo.lease import Lease, acquire, info, release, renew
+from ansible.module_utils.floyo.module import run
+
+SPEC: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["acquired", "renewed", "released", "info"], "default": "info"},
+    "state_dir": {"type": "path", "default": "/var/lib/floyo"},
+    "holder": {"type": "str", "default": ""},
+    "reason": {"type": "str", "default": ""},
+    "ttl": {"type": "float", "default": 1800.0},
+    # Fencing tokens count deploys; they are no secrets.
+    "token": {"type": "int", "no_log": False},
+    "minimum_token": {"type": "int", "default": 0, "no_log": False},
+    "takeover": {"type": "bool", "default": False},
+    "wait": {"type": "float", "default": 0.0},
+}
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    given, check = module.params, module.check_mode
+    lease = Lease(given["state_dir"])
+    if given["state"] == "info":
+        return info(lease)
+    if given["state"] == "renewed":
+        return renew(lease, token=given["token"], ttl=given["ttl"], check=check)
+    if given["state"] == "released":
+        return release(lease, token=given["token"], check=check)
+    keys = ("holder", "reason", "ttl", "minimum_token", "takeover", "wait")
+    return acquire(lease, **{key: given[key] for key in keys}, check=check)
+
+
+def main() -> None:
+    run(
+        work,
+        argument_spec=SPEC,
+        required_if=[
+            ("state", "acquired", ["holder"]),
+            ("state", "renewed", ["token"]),
+            ("state", "released", ["token"]),
+        ],
+        supports_check_mode=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
