@@ -23,6 +23,7 @@ from .judge import (
     compress_option,
     compression,
     forecast,
+    major_of,
     missing_from,
     parse_reserve,
     require_space,
@@ -385,8 +386,8 @@ class _Verification:
         manifest = catalogue.manifests.get(label)
         problem = catalogue.problems[label]
         if manifest is not None and not problem:
-            major = int(manifest["client"]["version"].split(".")[0])
-            programs = choose_programs(find_programs(self.asked["bin_dir"]), major, f"backup {label}")
+            found = find_programs(self.asked["bin_dir"])
+            programs = choose_programs(found, major_of(manifest["client"]["version"]), f"backup {label}")
             written = Streamed(manifest["dump"]["size"], manifest["dump"]["sha256"])
             problem, _ = _flaw(self.store, label, "dump", programs, written, self.deadline)
         at = stamp(datetime.now(timezone.utc))

@@ -20,6 +20,7 @@ __all__ = [
     "compression",
     "forecast",
     "has_ended",
+    "major_of",
     "missing_from",
     "parse_reserve",
     "read_toc",
@@ -39,7 +40,15 @@ class Programs:
 
     @property
     def major(self) -> int:
-        return int(self.version.split(".")[0])
+        return major_of(self.version)
+
+
+def major_of(version: str) -> int:
+    """18 of ``18.1`` and of ``18beta1``."""
+    match = re.match(r"\d+", version)
+    if not match:
+        raise Unusable(f"{version!r} is no version of PostgreSQL", code="VERSION_UNKNOWN")
+    return int(match.group())
 
 
 def choose_programs(found: Iterable[Programs], major: int, what: str) -> Programs:
