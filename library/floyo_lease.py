@@ -40,7 +40,6 @@ options:
       - Who takes it, told apart from every other run. The action plugin fills in the account, the machine and the
         process of the command.
     type: str
-    default: ""
   reason:
     description: Why, for those who find it taken.
     type: str
@@ -129,7 +128,7 @@ from ansible.module_utils.floyo.module import run
 SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["acquired", "renewed", "released", "info"], "default": "info"},
     "state_dir": {"type": "path", "default": "/var/lib/floyo"},
-    "holder": {"type": "str", "default": ""},
+    "holder": {"type": "str"},
     "reason": {"type": "str", "default": ""},
     "ttl": {"type": "float", "default": 1800.0},
     # Fencing tokens count deploys; they are no secrets.

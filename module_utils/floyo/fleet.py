@@ -75,7 +75,7 @@ def rollback_target(infos: Mapping[str, Info], wanted: str = "") -> dict[str, An
             raise Unusable(
                 f"{wanted} is not on every host" if matching else f"no host holds {wanted}",
                 code="RELEASE_UNKNOWN",
-                expected="one of: " + (", ".join(_choices(infos, manifests)) or "none is on every host"),
+                expected="one of: " + (", ".join(_choices(infos, manifests, current)) or "none is on every host"),
                 next_step="-e floyo_release=<one of them>; or playbooks/deploy.yml -e floyo_version=<version>, which stages it",
             )
     else:
@@ -84,7 +84,7 @@ def rollback_target(infos: Mapping[str, Info], wanted: str = "") -> dict[str, An
             raise Unusable(
                 "no earlier release that was proven to serve is on every host",
                 code="NO_PREVIOUS",
-                expected="a release to go back to; there are: " + (", ".join(_choices(infos, manifests)) or "none"),
+                expected="a release to go back to; there are: " + (", ".join(_choices(infos, manifests, current)) or "none"),
                 next_step="-e floyo_release=<one of them>; or playbooks/deploy.yml -e floyo_version=<version>",
             )
     target = candidates[0]
@@ -96,8 +96,8 @@ def _everywhere(infos: Mapping[str, Info], release: str) -> bool:
     return all(any(one["release"] == release for one in info["releases"]) for info in _usable(infos).values())
 
 
-def _choices(infos: Mapping[str, Info], manifests: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [one["release"] for one in manifests if _everywhere(infos, one["release"])]
+def _choices(infos: Mapping[str, Info], manifests: Iterable[Mapping[str, Any]], current: Optional[str]) -> list[str]:
+    return [one["release"] for one in manifests if one["release"] != current and _everywhere(infos, one["release"])]
 
 
 def _earlier(infos: Mapping[str, Info], current: Optional[str]) -> list[str]:
@@ -142,12 +142,13 @@ def _outcome(host: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     health = facts.get("__floyo_deploy_health") or {}
     before = (facts.get("__floyo_deploy_info") or {}).get("current") or {}
     old = switch.get("from") or before.get("release") or "-"
+    built = (facts.get("__floyo_deploy_build") or {}).get("release")
     row = {
         "host": host,
         "from": old,
         "to": switch.get("to") or "-",
         "seconds": switch.get("seconds", "-"),
-        "result": switch.get("outcome") or "not tried",
+        "result": switch.get("outcome") or ("unchanged" if built and built == old else "not tried"),
         "runs": switch.get("to") or old,
         "health": health.get("verdict") or "unknown",
     }

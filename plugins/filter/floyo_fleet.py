@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Callable
 
 import ansible.module_utils
-from ansible.errors import AnsibleFilterError
 
 # Controller plugins do not see the project's module_utils by themselves: that setting is for what is sent to hosts.
 _SHARED = str(Path(__file__).resolve().parents[2] / "module_utils")
@@ -19,7 +18,9 @@ from ansible.module_utils.floyo.errors import FloyoError
 DOCUMENTATION = """
 name: floyo_rollback_target
 short_description: The one release that a fleet goes back to
-description: Present on every host that answers, and proven to serve before the current one.
+description:
+  - Present on every host that answers, and proven to serve before the current one.
+  - A mapping with C(release), C(version) and C(current), or with C(refused), a sentence that says why there is none.
 options:
   _input:
     description: Host name to what C(floyo_release) with C(state=info) returned there.
@@ -32,16 +33,12 @@ options:
 """
 
 
-def _said(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Our errors as Ansible's: the sentence, without a traceback."""
-
-    def call(*values: Any, **named: Any) -> Any:
-        try:
-            return function(*values, **named)
-        except FloyoError as error:
-            raise AnsibleFilterError(str(error)) from error
-
-    return call
+def floyo_rollback_target(infos: dict[str, Any], wanted: str = "") -> dict[str, Any]:
+    """The target, or ``refused`` with the sentence: an exception would come out wrapped in Ansible's own words."""
+    try:
+        return fleet.rollback_target(infos, wanted)
+    except FloyoError as error:
+        return {"refused": str(error)}
 
 
 class FilterModule:
@@ -54,7 +51,7 @@ class FilterModule:
             "floyo_health_row": fleet.health_row,
             "floyo_known_manifests": fleet.known_manifests,
             "floyo_release_gates": fleet.release_gates,
-            "floyo_rollback_target": _said(fleet.rollback_target),
+            "floyo_rollback_target": floyo_rollback_target,
             "floyo_status_rows": fleet.status_rows,
             "floyo_swap_back_target": fleet.swap_back_target,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -435,6 +436,31 @@ def test_what_takes_too_long_is_ended(site: Site, monkeypatch: pytest.MonkeyPatc
     assert site.files == [".lock"]
 
 
+@pytest.fixture
+def replica(postgres_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A standby of the server on the same data."""
+    account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    data, port = Path(postgres_server.socket_dir) / "replica", postgres_server.port + 1
+    pg_ctl = [str(postgres_server.bin_dir / "pg_ctl"), f"--pgdata={data}", "--wait", "--silent"]
+    copy = [str(postgres_server.bin_dir / "pg_basebackup"), f"--pgdata={data}", "--checkpoint=fast", "--no-sync"]
+    copy += ["--write-recovery-conf", f"--dbname={postgres_server.url}"]
+    subprocess.run(copy, check=True, cwd="/", **account)  # type: ignore[call-overload]
+    options = f"-p {port} -k {postgres_server.socket_dir} -h {postgres_server.host} -c fsync=off"
+    start = [*pg_ctl, f"--log={data}/log", f"--options={options}", "start"]
+    subprocess.run(start, check=True, cwd="/", **account)  # type: ignore[call-overload]
+    try:
+        yield dataclasses.replace(postgres_server, port=port)
+    finally:
+        stop = [*pg_ctl, "--mode=immediate", "stop"]
+        subprocess.run(stop, check=True, cwd="/", **account)  # type: ignore[call-overload]
+        shutil.rmtree(data)
+
+
+def test_a_replica_is_no_source(site: Site, replica: Any) -> None:
+    result = site.run(database_url=replica.url, check=True)
+    assert (result["code"], result["msg"].count("is a replica")) == ("REPLICA", 1)
+
+
 def test_a_server_that_ends_idle_transactions(site: Site) -> None:
     site.sql(f'ALTER DATABASE "{site.database}" SET idle_in_transaction_session_timeout = 50')
     site.sql(f'ALTER DATABASE "{site.database}" SET statement_timeout = 1')
@@ -534,6 +560,17 @@ def test_killed_at_any_moment(site: Site, moment: str) -> None:
         [".lock", *(f"{each}.{kind}" for each in (good["label"], label) for kind in ("dump", "json"))]
     )
     assert site.run("verified").rc == 0
+
+
+def test_pg_dump_does_not_outlive_us(site: Site) -> None:
+    mark = site.directory.parent / "pid"
+    run = site.process(bin_dir=site.pg_dump(f"echo $$ > {mark}", run="exec sleep 600"))
+    try:
+        until(lambda: mark.exists() and mark.read_text().strip())
+    finally:
+        run.kill()
+        run.communicate()
+    until(lambda: not Path(f"/proc/{mark.read_text().strip()}").exists())
 
 
 def test_killed_between_the_dump_and_its_manifest(site: Site) -> None:

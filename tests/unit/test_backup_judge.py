@@ -67,7 +67,7 @@ def test_the_oldest_program_that_is_new_enough(versions: list[str], server: int,
     ],
 )
 def test_compression(asked: str, major: int, meant: str, option: str) -> None:
-    assert compression(asked, major) == meant
+    assert compression(asked, major, lambda method: method != "lz4" or major == 17) == meant
     assert compress_option(meant, major) == option
 
 
@@ -76,7 +76,13 @@ def test_compression(asked: str, major: int, meant: str, option: str) -> None:
 )
 def test_compression_that_cannot_be(asked: str, major: int) -> None:
     with pytest.raises(Unusable):
-        compression(asked, major)
+        compression(asked, major, lambda _: True)
+
+
+def test_a_build_without_the_library() -> None:
+    assert compression("auto", 17, lambda _: False) == "gzip:6"
+    with pytest.raises(Unusable, match="this pg_dump 17 cannot compress with zstd"):
+        compression("zstd", 17, lambda _: False)
 
 
 # --- space -----------------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def test_a_target_must_be_on_every_host_that_answers() -> None:
         rollback_target(fleet, "v2")
     assert rollback_target(fleet, "v1")["release"] == A
     assert rollback_target(fleet, A)["release"] == A
-    with pytest.raises(FloyoError, match=f"no host holds v9.*{C}, {A}"):
+    with pytest.raises(FloyoError, match=f"no host holds v9.*one of: {A}"):
         rollback_target(fleet, "v9")
     with pytest.raises(FloyoError, match="no host tells"):
         rollback_target({"b3": GONE})
