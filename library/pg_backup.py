@@ -62,7 +62,7 @@ options:
   compress:
     description:
       - V(auto), V(none), or V(gzip), V(lz4), V(zstd) with an optional level such as V(zstd:9).
-      - V(auto) is zstd from PostgreSQL 16 on and gzip before, which cannot do more.
+      - V(auto) is zstd where C(pg_dump) offers it (16 and later, built with it), else gzip.
     type: str
     default: auto
   min_free:

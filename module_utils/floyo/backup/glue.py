@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Callable, Optional, TypeVar
 
 from ..errors import FloyoError, Refused, Unusable
@@ -31,7 +32,7 @@ from .judge import (
 )
 from .manifest import link_to, seal
 from .naming import is_label, label_for, next_moment, stamp
-from .programs import Streamed, dump, find_programs, read_back
+from .programs import Streamed, dump, find_programs, offers, read_back
 from .server import Server, Table
 from .store import Store, explained
 
@@ -149,7 +150,7 @@ class _Backup:
             self.programs = choose_programs(
                 find_programs(self.asked["bin_dir"]), self.facts["version_num"] // 10000, needs
             )
-            self.compress = compression(self.asked["compress"], self.programs.major)
+            self.compress = compression(self.asked["compress"], self.programs.major, partial(offers, self.programs))
             wait = min(self.deadline, time.monotonic() + self.asked["lock_wait"])
             # The host's lock first, then the database's: everybody in this order.
             with self.store.lock(wait, create=not self.check_mode):

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from ..errors import Refused, Unusable
 
@@ -69,19 +69,22 @@ def choose_programs(found: Iterable[Programs], major: int, what: str) -> Program
     )
 
 
-def compression(asked: str, major: int) -> str:
-    """``auto`` or ``method[:level]`` as the manifest says it: what pg_dump of that version will do."""
+def compression(asked: str, major: int, offers: Callable[[str], bool]) -> str:
+    """``auto`` or ``method[:level]`` as the manifest says it. ``offers``: whether this build of pg_dump (16 and later,
+    before it knows gzip alone) can compress by a method."""
     match = re.fullmatch(r"(auto|gzip|lz4|zstd|none)(?::(\d{1,2}))?", asked)
     if not match or (match[2] and match[1] in ("auto", "none")):
         raise Unusable(
             f"compress {asked!r} is unknown", code="COMPRESS_UNKNOWN", expected="auto, gzip, lz4, zstd or none; gzip:9"
         )
-    method = match[1] if match[1] != "auto" else "zstd" if major >= 16 else "gzip"
-    if method in ("lz4", "zstd") and major < 16:
+    method = match[1]
+    if method == "auto":
+        method = "zstd" if major >= 16 and offers("zstd") else "gzip"
+    elif method in ("lz4", "zstd") and (major < 16 or not offers(method)):
         raise Unusable(
-            f"pg_dump {major} cannot compress with {method}",
+            f"this pg_dump {major} cannot compress with {method}",
             code="COMPRESS_UNKNOWN",
-            expected="gzip or none, or pg_dump 16 and later",
+            expected="gzip or none, or pg_dump 16 and later, built with that library",
             next_step="set compress to auto",
         )
     level = match[2] or ("6" if method == "gzip" else "")

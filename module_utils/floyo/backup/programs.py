@@ -21,7 +21,7 @@ from ..errors import FloyoError, TimedOut, Unusable
 from ..postgres.url import scrub
 from .judge import Programs, Toc, read_toc
 
-__all__ = ["PLACES", "Streamed", "dump", "find_programs", "read_back"]
+__all__ = ["PLACES", "Streamed", "dump", "find_programs", "offers", "read_back"]
 
 # Where Debian and the PostgreSQL project's own packages for Red Hat put the programs of each version.
 PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
@@ -59,6 +59,20 @@ def _version(program: str) -> str:
     )
     match = re.search(r"\(PostgreSQL\) (\d+[\w.]*)", done.stdout)
     return match[1] if match and done.returncode == 0 else ""
+
+
+def offers(programs: Programs, method: str) -> bool:
+    """Whether this build can compress by ``method``. It tells when it reads its options, before it connects."""
+    argv = [
+        os.path.join(programs.directory, "pg_dump"),
+        "--format=custom",
+        f"--compress={method}",
+        "--host=/nonexistent",
+    ]
+    done = subprocess.run(
+        argv, capture_output=True, text=True, check=False, env=_environment({}), stdin=subprocess.DEVNULL, timeout=30
+    )
+    return "compress" not in done.stderr
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
