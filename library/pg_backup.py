@@ -189,7 +189,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    run(work, argument_spec=ARGUMENTS, supports_check_mode=True, required_if=[("state", "present", ["database_url"])])
+    run(work, argument_spec=ARGUMENTS, supports_check_mode=True)
 
 
 if __name__ == "__main__":

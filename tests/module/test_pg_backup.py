@@ -24,7 +24,7 @@ from urllib.parse import unquote
 import psycopg
 import pytest
 
-from ansible.module_utils.floyo.backup import glue, programs, store
+from ansible.module_utils.floyo.backup import glue, programs, server, store
 from ansible.module_utils.floyo.backup.schema import OBJECTS_SQL, fingerprint
 from ansible.module_utils.floyo.postgres.lock import lock_key
 
@@ -264,6 +264,12 @@ def test_compression(site: Site, compress: str) -> None:
 # --- state present: what goes wrong ----------------------------------------------------------------------------------
 
 
+def test_a_url_is_needed(site: Site) -> None:
+    for url in ("", None, "sqlite:///floyo.db"):
+        assert site.run(database_url=url)["code"] == "DATABASE_URL_UNUSABLE"
+    assert site.run(label="20250115T103000Z-3f9a1c")["code"] == "LABEL_GIVEN"
+
+
 def test_an_unreachable_server(site: Site) -> None:
     result = site.run(database_url="postgresql://u:pw@127.0.0.1:1/db")
     assert (result.rc, result["code"]) == (1, "DATABASE_UNREACHABLE")
@@ -396,8 +402,9 @@ def test_two_at_once(site: Site) -> None:
     assert all(entry["verified"] for entry in site.listed())
 
 
-def test_an_old_dump_still_at_work(site: Site) -> None:
+def test_an_old_dump_still_at_work(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed run's lock is free; what it has started may still be in the server."""
+    monkeypatch.setattr(server, "_EARLIER_RUN_GRACE", 0.1)
     with psycopg.connect(site.url, application_name="floyo:dump@db1:77") as other:
         other.execute("SELECT 1")
         result = site.run(lock_wait=0)
@@ -616,10 +623,37 @@ def test_a_polite_end(site: Site, number: signal.Signals) -> None:
     assert site.run("info")["running"] == []
 
 
-def test_a_directory_that_others_can_change(site: Site) -> None:
+def test_a_directory_that_cannot_be_used(site: Site, tmp_path: Path) -> None:
     site.directory.mkdir()
     site.directory.chmod(0o777)
-    assert site.run()["code"] == "DIRECTORY_UNSAFE"
+    (tmp_path / "file").touch()
+    for check in (True, False):
+        assert site.run(check=check)["code"] == "DIRECTORY_UNSAFE"
+        assert site.run(directory=str(tmp_path / "file"), check=check)["code"] == "DIRECTORY_UNUSABLE"
+
+
+def test_the_server_goes_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = site.take()
+
+    def cut(*arguments: Any, **more: Any) -> Any:
+        written = programs.dump(*arguments, **more)
+        ours = "application_name LIKE 'floyo:backup@%' AND datname = current_database()"
+        assert site.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}") == [(True,)]  # noqa: S608
+        return written
+
+    monkeypatch.setattr(glue, "dump", cut)
+    result = site.run()
+    assert result["code"] == "DATABASE_LOST"
+    assert site.files == sorted([".lock", f"{good['label']}.dump", f"{good['label']}.json"])
+
+
+def test_tables_of_extensions_are_left_to_them(site: Site) -> None:
+    before = site.take()["manifest"]
+    site.sql("CREATE EXTENSION pg_stat_statements SCHEMA public")
+    after = site.take()["manifest"]
+    assert after["extensions"].keys() - before["extensions"].keys() == {"pg_stat_statements"}
+    changed = {kind for kind, facts in before["schema"]["kinds"].items() if after["schema"]["kinds"][kind] != facts}
+    assert changed == {"extension"}
 
 
 # --- state verified --------------------------------------------------------------------------------------------------

@@ -133,6 +133,10 @@ class _Backup:
         self.asked, self.store, self.check_mode = parameters, store, check_mode
         if parameters["label"]:
             raise Unusable("a new backup makes its own label", code="LABEL_GIVEN", next_step="leave label out")
+        if not parameters["database_url"]:
+            raise Unusable(
+                "database_url is empty", code="DATABASE_URL_UNUSABLE", expected="the owner's URL of the database"
+            )
         self.url = parse_url(parameters["database_url"])
         self.started = time.time()
         self.deadline = time.monotonic() + parameters["timeout"]
@@ -140,8 +144,7 @@ class _Backup:
         self.seconds: dict[str, float] = {}
 
     def result(self) -> dict[str, Any]:
-        if not self.check_mode:
-            self.store.prepare()
+        self.store.prepare(create=not self.check_mode)
         with closing(Server(self.url)) as self.server:
             self.facts = self.server.facts()
             self.require_primary()
@@ -261,7 +264,7 @@ class _Backup:
         }
         arguments = [
             compress_option(self.compress, self.programs.major),
-            f"--lock-wait-timeout={int(self.asked['lock_timeout'] * 1000)}",
+            f"--lock-wait-timeout={max(1, int(self.asked['lock_timeout'] * 1000))}",
             f"--snapshot={snapshot}",
         ]
 

@@ -56,8 +56,11 @@ def name_of(label: str, kind: str) -> str:
 
 
 def parse_name(name: str) -> Optional[tuple[str, str]]:
-    """(label, kind) of a file's name; kind ``temporary`` for what a killed atomic write left; None for other files."""
-    hidden = re.fullmatch(r"\.(\d{8}T\d{6}Z-[0-9a-f]{6})\.[a-z.]+\.\w+", name)
+    """(label, kind) of a file's name; kind ``temporary`` for what a killed atomic write left; None for other files.
+
+    A note's temporary file is none of them: notes are written without the lock, maybe just now.
+    """
+    hidden = re.fullmatch(r"\.(\d{8}T\d{6}Z-[0-9a-f]{6})(?:\.running)?\.json\.\w+", name)
     if hidden:
         return hidden[1], "temporary"
     match = _LABEL.match(name)

@@ -16,14 +16,11 @@ USER_SCHEMAS = r"n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema
 
 
 def not_of_extension(catalogue: str, oid: str) -> str:
-    """A condition: no extension brought the object. Tables whose rows an extension wants dumped do count."""
-    condition = (
+    """A condition: no extension brought the object."""
+    return (
         f"NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = '{catalogue}'::regclass AND d.objid = {oid}"
         " AND d.deptype = 'e')"
     )
-    if catalogue != "pg_class":
-        return condition
-    return f"({condition} OR EXISTS (SELECT FROM pg_extension x WHERE {oid} = ANY (x.extconfig)))"
 
 
 def _of_relation(select: str, source: str, kinds: str, more: str = "") -> str:

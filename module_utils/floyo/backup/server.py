@@ -77,7 +77,7 @@ class Server:
     def limit(self, *, lock_timeout: float, deadline: float) -> None:
         """From now on no statement waits longer for a table, and none runs past the deadline."""
         left = max(1, int((deadline - time.monotonic()) * 1000))
-        settings = {"lock_timeout": int(lock_timeout * 1000), "statement_timeout": left}
+        settings = {"lock_timeout": max(1, int(lock_timeout * 1000)), "statement_timeout": left}
         for name, value in settings.items():
             self._rows("SELECT set_config(%s, %s, false)", [name, f"{value}ms"])
 
@@ -119,7 +119,9 @@ class Server:
             " WHEN row_security_active(c.oid) THEN 'row security hides rows'"
             " ELSE 'no SELECT' END"
             " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            f" WHERE {USER_SCHEMAS} AND c.relkind IN ('r', 'p', 'S') AND {not_of_extension('pg_class', 'c.oid')}"
+            f" WHERE {USER_SCHEMAS} AND c.relkind IN ('r', 'p', 'S') AND ({not_of_extension('pg_class', 'c.oid')}"
+            # Some extensions want rows of their tables dumped, and pg_dump reads those too.
+            " OR EXISTS (SELECT FROM pg_extension x WHERE c.oid = ANY (x.extconfig)))"
             " AND (NOT has_schema_privilege(n.oid, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT')"
             " OR row_security_active(c.oid)) ORDER BY 1"
         )
@@ -180,7 +182,7 @@ class Server:
                 self._rows("ROLLBACK")
 
     def tables(self) -> list[Table]:
-        """Tables whose rows a dump holds, and partitioned ones above them."""
+        """The application's tables whose rows a dump holds, and partitioned ones above them."""
         rows = self._rows(
             "SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'p' FROM pg_class c"
             f" JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {USER_SCHEMAS} AND c.relkind IN ('r', 'p')"
@@ -323,7 +325,8 @@ class Server:
                 next_step="read the server's log, then run the same command again",
                 **facts,
             )
-        return FloyoError(f"the server refuses to answer: {said}", code="DATABASE_FAILED", **facts)
+        hint = scrub(shorten(error.diag.message_hint or ""), self._url.password)
+        return FloyoError(f"the server refuses to answer: {said}", code="DATABASE_FAILED", next_step=hint, **facts)
 
     def _lost(self, error: Any) -> bool:
         return isinstance(error, self._psycopg.OperationalError) and bool(self._connection.closed)

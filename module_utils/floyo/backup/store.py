@@ -77,12 +77,16 @@ class Store:
 
     def space(self) -> Space:
         """Of the file system that the directory is, or will be, on."""
-        place = self.directory
-        while not os.path.isdir(place):
-            place = os.path.dirname(place)
         with explained(self.directory):
-            found = os.statvfs(place)
+            found = os.statvfs(self._nearest())
         return Space(total=found.f_blocks * found.f_frsize, free=found.f_bavail * found.f_frsize)
+
+    def _nearest(self) -> str:
+        """The directory, or that of its parents which is there."""
+        place = self.directory
+        while not os.path.lexists(place):
+            place = os.path.dirname(place)
+        return place
 
     def open_dump(self, label: str, kind: str = "dump") -> IO[bytes]:
         with explained(self.directory):
@@ -90,12 +94,16 @@ class Store:
 
     # --- the lock -----------------------------------------------------------------------------------------------------
 
-    def prepare(self) -> None:
-        """The directory, for root (or whoever we are) alone."""
+    def prepare(self, *, create: bool) -> None:
+        """The directory, for root (or whoever we are) alone. ``create=False``: only look (check mode)."""
         with explained(self.directory):
-            os.makedirs(self.directory, mode=0o700, exist_ok=True)
-            mode = os.stat(self.directory).st_mode
-        if mode & (stat.S_IWGRP | stat.S_IWOTH):
+            if create:
+                os.makedirs(self.directory, mode=0o700, exist_ok=True)
+            place = self._nearest()
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
+            mode = os.stat(place).st_mode
+        if place == self.directory and mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise Unusable(
                 f"{self.directory} can be written by others (mode {stat.S_IMODE(mode):04o})",
                 code="DIRECTORY_UNSAFE",
