@@ -1,0 +1,36 @@
+"""Tables."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Workflow(Base):
+    __tablename__ = "workflows"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(200), unique=True)
+    owner: Mapped[str] = mapped_column(sa.String(100))
+    description: Mapped[str | None] = mapped_column(sa.Text)
+    runs: Mapped[list[Run]] = relationship(back_populates="workflow")
+    tags: Mapped[list[Tag]] = relationship(lazy="selectin")
+
+
+class Run(Base):
+    __tablename__ = "runs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    workflow_id: Mapped[int] = mapped_column(sa.ForeignKey("workflows.id"), index=True)
+    state: Mapped[str] = mapped_column(sa.String(20))
+    seconds: Mapped[float]
+    workflow: Mapped[Workflow] = relationship(back_populates="runs")
+
+
+class Tag(Base):
+    __tablename__ = "tags"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    workflow_id: Mapped[int] = mapped_column(sa.ForeignKey("workflows.id"), index=True)
+    word: Mapped[str] = mapped_column(sa.String(50))
