@@ -12,6 +12,7 @@ description:
     at once. Whoever is taken over is recorded.
   - The token goes to the hosts with every switch. They refuse one that is lower than what they have seen, so a run that
     lost the lease cannot change anything any more.
+  - How long it has been held is measured by the host's time since boot. Setting its clock neither frees nor keeps it.
 attributes:
   check_mode:
     description: Can run in check mode and predicts what a run would do.
@@ -23,7 +24,9 @@ attributes:
   idempotent:
     description: A second run changes nothing.
     support: partial
-    details: Renewing moves the expiry each time.
+    details: >-
+      Renewing moves the expiry each time and says so. Taking what the same holder has already moves it too, and counts
+      as no change.
 options:
   state:
     description:
@@ -56,11 +59,16 @@ options:
     type: int
     default: 0
   takeover:
-    description: Take it from whoever holds it.
+    description: Take it from whoever holds it. C(lease.jsonl) in O(state_dir) records who lost it to whom.
     type: bool
     default: false
+  takeover_token:
+    description:
+      - Take it from the holder of this token, and from nobody who came later.
+      - The action plugin uses it for a run that died, so that two others who both see that do not take it from each other.
+    type: int
   wait:
-    description: Seconds to wait for somebody else's.
+    description: Seconds to wait for somebody else's. In check mode nobody waits.
     type: float
     default: 0.0
 author: floyo-ops
@@ -101,19 +109,27 @@ reason:
   returned: success
   type: str
 since:
-  description: When it was taken, seconds of the epoch on the host's clock.
+  description: When it was taken, seconds of the epoch on the host's clock; 0 when nobody holds it.
   returned: success
   type: float
 expires:
-  description: When it is free at the latest, seconds of the epoch on the host's clock.
+  description: When it is free at the latest, seconds of the epoch on the host's clock; 0 when nobody holds it.
   returned: success
   type: float
 taken_from:
-  description: Who held it when it was taken over.
+  description: >-
+    Who was taken over by the one who holds it, because its time was up or by O(takeover). Empty when it was given back
+    before.
   returned: success
   type: str
+msg:
+  description: For V(released), why nothing was given back; empty when it was.
+  returned: success with O(state=released), and failure
+  type: str
 code:
-  description: A stable word for why it failed. C(LEASE_HELD), C(LEASE_LOST), C(LEASE_DAMAGED).
+  description: >-
+    A stable word for why it failed. C(LEASE_HELD), C(LEASE_LOST), C(LEASE_DAMAGED), C(LEASE_BUSY),
+    C(LEASE_UNWRITABLE), C(STATE_DIR_MISSING), C(HOLDER_MISSING), C(TTL_UNUSABLE).
   returned: failure
   type: str
 """
@@ -135,6 +151,7 @@ SPEC: dict[str, Any] = {
     "token": {"type": "int", "no_log": False},
     "minimum_token": {"type": "int", "default": 0, "no_log": False},
     "takeover": {"type": "bool", "default": False},
+    "takeover_token": {"type": "int", "no_log": False},
     "wait": {"type": "float", "default": 0.0},
 }
 
@@ -148,7 +165,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         return renew(lease, token=given["token"], ttl=given["ttl"], check=check)
     if given["state"] == "released":
         return release(lease, token=given["token"], check=check)
-    keys = ("holder", "reason", "ttl", "minimum_token", "takeover", "wait")
+    keys = ("holder", "reason", "ttl", "minimum_token", "takeover", "takeover_token", "wait")
     return acquire(lease, **{key: given[key] for key in keys}, check=check)
 
 

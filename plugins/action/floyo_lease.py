@@ -24,9 +24,12 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         # The action runs in a child of the command that the user started.
         arguments = {"holder": holder(os.getppid()), **self._task.args}
-        result = self._execute(arguments, task_vars)
-        if result.get("code") == "LEASE_HELD" and is_dead(str(result.get("holder"))):
-            result = self._execute({**arguments, "takeover": True}, task_vars)
+        result = self._execute({**arguments, "wait": 0}, task_vars)
+        if _held(result) and is_dead(str(result.get("holder"))):
+            # Its token and not any: another run may have seen the same, and have taken it by now.
+            result = self._execute({**arguments, "wait": 0, "takeover_token": result["token"]}, task_vars)
+        if _held(result) and self._task.args.get("wait"):
+            result = self._execute(arguments, task_vars)
         return result
 
     def _execute(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
@@ -34,6 +37,10 @@ class ActionModule(ActionBase):
             module_name="floyo_lease", module_args=arguments, task_vars=task_vars
         )
         return result
+
+
+def _held(result: dict[str, Any]) -> bool:
+    return result.get("code") == "LEASE_HELD"
 
 
 def holder(pid: int) -> str:

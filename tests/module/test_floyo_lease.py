@@ -1,32 +1,121 @@
-"""Module floyo_lease: what main() takes and prints, four runs per state."""
+"""floyo_lease: four runs for every state (check, real, check again, real again), and its action on the controller."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 
-def test_a_lease_from_taking_to_giving_back(run_module: Callable[..., Any], tmp_path: Path) -> None:
-    place = {"state_dir": str(tmp_path)}
-    wanted = {**place, "state": "acquired", "holder": "anna@laptop", "reason": "deploy v1", "ttl": 60}
-    changes = [run_module("floyo_lease", wanted, check=check)["changed"] for check in (True, False, True, False)]
-    assert changes == [True, True, False, False]
-    held = run_module("floyo_lease", place)
-    assert (held["held"], held["holder"], held["token"]) == (True, "anna@laptop", 1)
-    other = run_module("floyo_lease", {**wanted, "holder": "eve"})
-    assert (other.rc, other["code"], other["holder"]) == (1, "LEASE_HELD", "anna@laptop")
-    renewed = run_module("floyo_lease", {**place, "state": "renewed", "token": 1, "ttl": 600})
-    assert renewed["expires"] > held["expires"]
-    free = {**place, "state": "released", "token": 1}
-    changes = [run_module("floyo_lease", free, check=check)["changed"] for check in (True, False, True, False)]
-    assert changes == [True, True, False, False]
-    lost = run_module("floyo_lease", {**place, "state": "renewed", "token": 1})
-    assert (lost.rc, lost["code"]) == (1, "LEASE_LOST")
+Module = Callable[..., Any]
 
 
-def test_each_state_asks_for_what_it_needs(run_module: Callable[..., Any], tmp_path: Path) -> None:
-    for state, option in (("acquired", "holder"), ("renewed", "token"), ("released", "token")):
-        missing = run_module("floyo_lease", {"state_dir": str(tmp_path), "state": state})
-        assert missing.rc == 1
-        assert option in missing["msg"]
+@pytest.fixture
+def lease(run_module: Module, tmp_path: Path) -> Module:
+    def run(state: str, *, check: bool = False, **more: Any) -> Any:
+        return run_module("floyo_lease", {"state": state, "state_dir": str(tmp_path), **more}, check=check)
+
+    return run
+
+
+def content(place: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in place.iterdir()}
+
+
+def test_acquired_four_times(lease: Module, tmp_path: Path) -> None:
+    predicted = lease("acquired", check=True, holder="anna", reason="v1")
+    assert (predicted["changed"], predicted["token"], content(tmp_path)) == (True, 1, {})
+    done = lease("acquired", holder="anna", reason="v1")
+    keys = ("changed", "held", "token", "holder", "reason", "taken_from")
+    assert [done[key] for key in keys] == [predicted[key] for key in keys] == [True, True, 1, "anna", "v1", ""]
+    assert done["since"] < done["expires"]
+    for check in (True, False):
+        again = lease("acquired", check=check, holder="anna", reason="v1")
+        assert (again["changed"], again["token"]) == (False, 1)
+    assert lease("info")["holder"] == "anna"
+
+
+def test_renewed_and_released_four_times(lease: Module, tmp_path: Path) -> None:
+    lease("acquired", holder="anna", ttl=10)
+    for check in (True, False, True, False):
+        before = content(tmp_path)
+        assert lease("renewed", token=1, check=check)["changed"]
+        assert (content(tmp_path) == before) == check
+    predicted = lease("released", token=1, check=True)
+    assert (predicted["changed"], predicted["held"]) == (True, False)
+    assert lease("info")["held"]
+    assert lease("released", token=1)["changed"]
+    for check in (True, False):
+        again = lease("released", token=1, check=check)
+        assert (again["changed"], again["held"]) == (False, False)
+        assert "given back already" in again["msg"]
+
+
+def test_refusals_have_codes_and_a_next_step(lease: Module) -> None:
+    lease("acquired", holder="anna")
+    held = lease("acquired", holder="ben")
+    assert (held.rc, held["code"], held["holder"]) == (1, "LEASE_HELD", "anna")
+    assert lease("acquired", holder="ben", takeover=True)["taken_from"] == "anna"
+    lost = lease("renewed", token=1)
+    assert (lost.rc, lost["code"], lost["holder"]) == (1, "LEASE_LOST", "ben")
+    assert lost["next_step"]
+    kept = lease("released", token=1)
+    assert (kept.rc, kept["changed"], kept["holder"]) == (0, False, "ben")
+
+
+@pytest.mark.parametrize(("state", "option"), [("acquired", "holder"), ("renewed", "token"), ("released", "token")])
+def test_each_state_asks_for_what_it_needs(lease: Module, state: str, option: str) -> None:
+    missing = lease(state)
+    assert missing.rc == 1
+    assert option in missing["msg"]
+
+
+# --- through ansible-playbook ----------------------------------------------------------------------------------------
+
+
+def play(root: Path, place: Path, *tasks: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    for task in tasks:
+        task["floyo_lease"]["state_dir"] = str(place)
+    playbook = place / "play.yml"
+    playbook.write_text(
+        json.dumps([{"name": "T", "hosts": "all", "gather_facts": False, "tasks": [{"name": "T", **t} for t in tasks]}])
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "a,", "-c", "local", str(playbook)]
+    settings = {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "ANSIBLE_HOME": str(place)}
+    return subprocess.run(command, env={**clean, **settings}, capture_output=True, text=True, cwd="/", check=False)
+
+
+def acquired(**more: Any) -> dict[str, Any]:
+    return {"floyo_lease": {"state": "acquired", "reason": "v2", **more}}
+
+
+def test_a_run_that_ended_without_giving_it_back_stands_in_nobodys_way(
+    root: Path, tmp_path: Path, lease: Module
+) -> None:
+    """The first run takes it twice, as a run that goes on does, and ends without a word; the second finds it dead."""
+    first = play(root, tmp_path, acquired(), acquired())
+    assert first.returncode == 0, first.stdout
+    assert "changed=1" in first.stdout
+    died = lease("info")
+    assert (died["held"], died["token"]) == (True, 1)
+    second = play(root, tmp_path, acquired(wait=600))
+    assert second.returncode == 0, second.stdout
+    now = lease("info")
+    assert (now["token"], now["taken_from"]) == (2, died["holder"])
+
+
+def test_a_holder_elsewhere_is_not_taken_for_dead(root: Path, tmp_path: Path, lease: Module) -> None:
+    lease("acquired", holder="eve@elsewhere pid 1.1.00000000", reason="deploy v9")
+    refused = play(root, tmp_path, acquired(wait=1))
+    assert refused.returncode == 2
+    said = " ".join((refused.stdout + refused.stderr).split())
+    assert "eve@elsewhere pid 1.1.00000000 holds the lease (deploy v9)" in said
+    assert "LEASE_HELD" in said
+    assert lease("info")["token"] == 1
+    assert play(root, tmp_path, acquired(takeover=True)).returncode == 0
