@@ -69,6 +69,12 @@ options:
     description: What must stay free on the file system beside the new dump, such as V(5%) or V(2GiB).
     type: str
     default: 5%
+  accept_shrink:
+    description:
+      - The database was meant to lose most of its rows or tables. Otherwise the new backup, and those after it, are listed
+        as C(suspect).
+    type: bool
+    default: false
   lock_wait:
     description: Seconds to wait for another run to end.
     type: float
@@ -143,7 +149,7 @@ swept:
   type: list
   elements: str
 freed:
-  description: Their bytes.
+  description: Their bytes, which a run has and check mode would have given back.
   returned: O(state=present)
   type: int
 damaged:
@@ -174,6 +180,7 @@ ARGUMENTS = {
     "version_table": {"type": "str", "default": "alembic_version"},
     "compress": {"type": "str", "default": "auto"},
     "min_free": {"type": "str", "default": "5%"},
+    "accept_shrink": {"type": "bool", "default": False},
     "lock_wait": {"type": "float", "default": 60.0},
     "lock_timeout": {"type": "float", "default": 10.0},
     "timeout": {"type": "float", "default": 3600.0},

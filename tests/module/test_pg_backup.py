@@ -231,6 +231,28 @@ def test_a_dump_and_its_counts_are_of_one_moment(site: Site, monkeypatch: pytest
     assert site.sql("SELECT count(*) FROM users") == [(5100,)]
 
 
+def test_as_the_owner_without_more_rights(site: Site, postgres_server: Any) -> None:
+    """As role floyo_postgres makes it: the owner is no superuser, the application's role is another one."""
+    name = f"owner_{site.database}"
+    postgres_server.sql(f"CREATE ROLE {name} LOGIN PASSWORD 'own' NOSUPERUSER")
+    fresh = postgres_server.fresh_database().rpartition("/")[2]
+    postgres_server.sql(f"ALTER DATABASE {fresh} OWNER TO {name}")
+    postgres_server.sql(f"ALTER SCHEMA public OWNER TO {name}; SET ROLE {name}; {TABLES}", database=fresh)
+    url = postgres_server.url_for(fresh, user=name, password="own")
+    manifest = site.take(database_url=url.replace("postgresql:", "postgresql+asyncpg:") + "?ssl=prefer")["manifest"]
+    assert manifest["rows"]["public.users"] == 5000
+    assert manifest["roles"] == [name]
+    assert manifest["server"]["system_identifier"]
+    with psycopg.connect(postgres_server.url_for(fresh), application_name="somebody") as other:
+        other.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        assert "users by pid" in site.run(database_url=url, lock_timeout=0.2)["msg"]
+    with psycopg.connect(
+        postgres_server.url_for(fresh), autocommit=True, application_name="floyo:migrate@b:1"
+    ) as other:
+        other.execute(f"SELECT pg_advisory_lock({lock_key(fresh)})".encode())
+        assert "floyo:migrate@b:1" in site.run(database_url=url, lock_wait=0)["msg"]
+
+
 def test_the_fingerprint_tells_a_changed_schema(site: Site) -> None:
     first = site.take()["manifest"]["schema"]
     assert site.take()["manifest"]["schema"] == first
@@ -249,6 +271,9 @@ def test_a_database_that_lost_its_rows_is_suspect(site: Site) -> None:
     newest, oldest = result["backups"]
     assert (newest["verified"], newest["suspect"]) == (True, "2 rows, the backup before had 5002")
     assert oldest["suspect"] == ""
+    assert site.take()["manifest"]["suspect"], "the one that looks wrong is no measure"
+    assert site.take(accept_shrink=True)["manifest"]["suspect"] == ""
+    assert site.take()["manifest"]["suspect"] == ""
 
 
 def test_without_tables_and_without_alembic(site: Site, postgres_server: Any) -> None:

@@ -39,9 +39,10 @@ class Catalogue:
     manifests: dict[str, dict[str, Any]]
     problems: dict[str, str]
 
-    def newest(self, database: str = "") -> Optional[dict[str, Any]]:
+    def newest(self, database: str = "", *, suspects: bool = True) -> Optional[dict[str, Any]]:
         """The manifest with the highest sequence, of one database or of all."""
         fit = [found for found in self.manifests.values() if database in ("", found["database"])]
+        fit = [found for found in fit if suspects or not found.get("suspect")]
         return max(fit, key=lambda found: found["sequence"], default=None)
 
     @property

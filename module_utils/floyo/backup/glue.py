@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Callable, Optional, TypeVar
@@ -194,7 +195,9 @@ class _Backup:
 
     def under_lock(self) -> dict[str, Any]:
         swept = self.store.unfinished()
-        freed = 0 if self.check_mode else self.store.sweep(swept)
+        freed = self.store.size_of(swept)
+        if not self.check_mode:
+            self.store.sweep(swept)
         self.catalogue = self.store.catalogue()
         self.server.limit(lock_timeout=self.asked["lock_timeout"], deadline=self.deadline)
         backup: dict[str, Any] = {}
@@ -203,7 +206,7 @@ class _Backup:
                 self.tables = self.server.tables()
                 self.server.hold(self.tables)
                 self.described = self.server.describe(self.tables, self.asked["version_table"])
-                plan = self.plan()
+                plan = self.plan(more=freed if self.check_mode else 0)
                 if not self.check_mode:
                     moment, label = self.new_label()
                     unfinished.enter_context(self.store.discarding(label))
@@ -223,11 +226,12 @@ class _Backup:
             "warnings": self.warnings,
         }
 
-    def plan(self) -> dict[str, Any]:
-        """What will be made of what, and that there is room for it."""
+    def plan(self, *, more: int) -> dict[str, Any]:
+        """What will be made of what, and that there is room for it. ``more``: what a sweep would free."""
         before = self.catalogue.newest(self.facts["database"])
         need = forecast(self.described["table_bytes"], before, self.compress)
         space = self.store.space()
+        space = replace(space, free=space.free + more)
         reserve = parse_reserve(self.asked["min_free"], space.total)
         require_space(space, need, reserve, self.store.directory)
         return {
@@ -310,10 +314,14 @@ class _Backup:
     def published(
         self, label: str, moment: datetime, written: Streamed, rows: dict[str, int], toc: Toc
     ) -> dict[str, Any]:
-        before = self.catalogue.newest(self.facts["database"])
-        suspect = shrunk(rows, before)
+        # One that looked wrong itself is no measure for the next.
+        suspect = shrunk(rows, self.catalogue.newest(self.facts["database"], suspects=False))
+        if self.asked["accept_shrink"]:
+            suspect = ""
         if suspect:
-            self.warnings.append(f"backup {label} is sound and looks wrong: {suspect}")
+            self.warnings.append(
+                f"backup {label} is sound and looks wrong: {suspect}; if that is meant, run once with accept_shrink"
+            )
         identity = ("version", "version_num", "system_identifier", "encoding", "collate", "user")
         manifest = seal(
             {

@@ -215,15 +215,17 @@ class Store:
             names.append(name_of(label, "running"))  # last: it is what says that the others are left over
         return names
 
-    def sweep(self, names: list[str]) -> int:
-        """Remove them; returns the bytes that were freed."""
-        freed = 0
+    def size_of(self, names: list[str]) -> int:
+        size = 0
         with explained(self.directory):
             for name in names:
                 with suppress(FileNotFoundError):
-                    freed += os.stat(f"{self.directory}/{name}").st_size
+                    size += os.stat(f"{self.directory}/{name}").st_size
+        return size
+
+    def sweep(self, names: list[str]) -> None:
+        with explained(self.directory):
             self._remove(names)
-        return freed
 
     @contextmanager
     def discarding(self, label: str) -> Iterator[None]:
