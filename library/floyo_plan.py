@@ -112,19 +112,46 @@ steps:
   elements: dict
   returned: always
 pending:
-  description: Revisions of the target that the database lacks; C(held_back) are those that wait.
+  description: Revisions of the target that the database lacks.
+  type: list
+  elements: dict
+  returned: always
+held_back:
+  description: Those of them that wait, each with its C(reason).
+  type: list
+  elements: dict
+  returned: always
+contract_after:
+  description: Releases that run now and do not know what the contract step removes. It waits until they are gone.
+  type: list
+  elements: str
+  returned: always
+downgrades:
+  description: Revisions to take back, each with the kind of its C(downgrade).
   type: list
   elements: dict
   returned: always
 downgrade_to:
-  description: Where the downgrade ends; C(downgrade_with) is the release whose files it needs.
+  description: Revisions that the database is at after the downgrade.
   type: list
   elements: str
+  returned: always
+downgrade_with:
+  description: The release whose files the downgrade needs.
+  type: str
+  returned: always
+backup:
+  description: The label of the backup to go back to.
+  type: str
   returned: always
 loses:
   description: What is lost on the way.
   type: list
   elements: str
+  returned: always
+consent:
+  description: What must be agreed to first, C(data_loss) or C(restore).
+  type: str
   returned: always
 nearest_safe:
   description: A release that would be safe.

@@ -29,6 +29,8 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        # A release that is not there comes as none: the same as not being named.
+        self._task.args = {name: value for name, value in self._task.args.items() if value is not None}
         _validated, given = self.validate_argument_spec(
             argument_spec={
                 "kind": {"type": "str", "choices": ["deploy", "rollback"], "required": True},

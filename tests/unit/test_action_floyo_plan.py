@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 GRAPH = [
     {"revision": "r1", "down_revisions": [], "class": "expand", "downgrade": {"kind": "clean", "loses": []}},
     {"revision": "r2", "down_revisions": ["r1"], "class": "contract", "downgrade": {"kind": "clean", "loses": []}},
@@ -69,7 +71,55 @@ def test_a_refusal_fails_only_when_told_to(root: Path, tmp_path: Path) -> None:
     assert "Nothing was changed" in done.stdout
 
 
-def test_a_manifest_without_its_graph_is_named(root: Path, tmp_path: Path) -> None:
-    done = play(root, tmp_path, plan(kind="deploy", target={"alembic": 3}))
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"alembic": 3},
+        {"release": "v1", "alembic": {"revisions": 3}},
+        {"release": "v1", "alembic": {"revisions": [3]}},
+        {"release": "v1", "alembic": {"revisions": [{"revision": "r1", "class": "expand"}]}},
+    ],
+)
+def test_a_manifest_without_its_graph_is_named(root: Path, tmp_path: Path, manifest: dict[str, Any]) -> None:
+    done = play(root, tmp_path, plan(kind="deploy", target=manifest))
     assert done.returncode == 2
-    assert "without its name or its graph" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert f"the manifest of {manifest.get('release', 'a release')} is without its name or its graph" in said
+
+
+def test_nothing_runs_yet(root: Path, tmp_path: Path) -> None:
+    done = play(
+        root, tmp_path, plan(kind="rollback", live=["r1"], target=OLD, current=None), expect("plan.code == 'SAFE'")
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_consent_is_passed_on(root: Path, tmp_path: Path) -> None:
+    """Each flag of the task is the one that the planner asks for."""
+    lossy = {**GRAPH[1], "downgrade": {"kind": "lossy", "loses": ["table notes"]}}
+    stuck = {**GRAPH[1], "downgrade": {"kind": "none", "loses": []}}
+    backup = {"label": "b1", "heads": ["r1"], "verified": True, "created": "2026-01-01", "sequence": 1}
+    done = play(
+        root,
+        tmp_path,
+        *ask(
+            "data_loss", "DOWNGRADE", {"release": "v2", "alembic": {"revisions": [GRAPH[0], lossy]}}, backups=[backup]
+        ),
+        *ask("restore", "RESTORE", {"release": "v2", "alembic": {"revisions": [GRAPH[0], stuck]}}, backups=[backup]),
+        plan(kind="deploy", live=["r1"], status="behind", target=NEW, running=[OLD], contract=True),
+        expect("plan.steps[-1].what == 'contract'", "plan.contract_after == ['v1-aaaaaaaa']"),
+        plan(kind="deploy", live=["r1"], status="behind", target=NEW, running=[OLD], classes=["expand", "contract"]),
+        expect("plan.held_back == []", "plan.steps[1].revisions == ['r2']"),
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def ask(consent: str, verdict: str, current: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+    """Tasks that plan a way back without and with ``consent``."""
+    arguments = {"kind": "rollback", "live": ["r2"], "target": OLD, "current": current, **more}
+    return [
+        plan(**arguments),
+        expect("plan.code == 'CONSENT_NEEDED'", f"plan.consent == '{consent}'"),
+        plan(**arguments, **{f"accept_{consent}": True}, enforce=True),
+        expect(f"plan.verdict == '{verdict}'"),
+    ]

@@ -45,14 +45,20 @@ def releases_of(entries: Iterable[Mapping[str, Any]]) -> list[Release]:
     found = []
     for entry in entries:
         name, graph = entry.get("release"), entry.get("alembic") or {}
-        if not isinstance(name, str) or not isinstance(graph, Mapping):
+        revisions = (graph.get("revisions") or []) if isinstance(graph, Mapping) else None
+        if not isinstance(name, str) or not isinstance(revisions, Sequence) or not all(map(_is_revision, revisions)):
             raise Unusable(
-                "a release is described without its name or its graph",
+                f"the manifest of {name if isinstance(name, str) else 'a release'} is without its name or its graph",
                 code="MANIFEST_UNUSABLE",
-                expected="the manifest of a release: release and alembic.revisions",
+                expected="release, and alembic.revisions with revision, down_revisions and class of each",
+                next_step="read its release.json; a release that was built anew has a whole one",
             )
-        found.append(Release(name, tuple(graph.get("revisions") or ())))
+        found.append(Release(name, tuple(revisions)))
     return found
+
+
+def _is_revision(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and {"revision", "down_revisions", "class"} <= entry.keys()
 
 
 class _Facts:
