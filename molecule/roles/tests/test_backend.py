@@ -52,6 +52,7 @@ def test_the_host_program_knows_the_application(backend: Host) -> None:
     assert known["readiness_url"] == "http://127.0.0.1:8000/health/readiness"
     assert known["unit"] == "floyo-backend.service"
     assert known["socket_unit"] == "floyo-backend.socket"
+    assert known["switch_unit"] == "floyo-switch.service"
     assert known["state_dir"] == "/var/lib/floyo"
 
 
