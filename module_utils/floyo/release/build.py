@@ -7,6 +7,8 @@ has none and is removed by the next.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
 import pwd
 import shutil
@@ -23,7 +25,7 @@ from ..hostprog.host import Host
 from ..hostprog.releases import staged, sweep, tags, tree_lock
 from ..migrations.graph import read_graph
 from .artifact import file_digest, pack, size_of, tree_digest
-from .environment import Locked, Packages, check_import, lock_of, run_tests
+from .environment import Locked, Packages, check_import, expanded, lock_of, run_tests
 from .git import Mirror
 from .names import RECIPE, build_key, release_name, version_of
 from .process import Log
@@ -112,7 +114,7 @@ class _Build:
         looked = self.look(project)
         lock = lock_of(project, source.requirements, source.lock)
         self.packages.prepare(uv=lock == "uv")
-        locked = self.packages.resolve(project, source.requirements, lock, self.work)
+        locked = self.lock(project, lock)
         release = release_name(version, key, about["tree"], locked.text())
         target = Path(self.host.release_dir(release))
         described = {
@@ -136,6 +138,22 @@ class _Build:
                 shutil.rmtree(target, ignore_errors=True)
                 raise
         return self.packed(target, manifest, key)
+
+    def lock(self, project: Path, lock: str) -> Locked:
+        """What is installed. Ranges are resolved once for the same requirements files, and again when asked to rebuild.
+
+        So the next release has the packages of the one that runs, unless its requirements say otherwise.
+        """
+        files = [(name, expanded(project / name)) for name in self.source.requirements if (project / name).is_file()]
+        named = hashlib.sha256(json.dumps([lock, files, self.tags]).encode()).hexdigest()[:32]
+        kept = self.directory / "locks" / f"{named}.json"
+        if lock == "none" and kept.exists() and not self.rebuild:
+            return Locked(**read_json(str(kept)))
+        locked = self.packages.resolve(project, self.source.requirements, lock, self.work)
+        if lock == "none" and not locked.local:
+            kept.parent.mkdir(mode=0o750, exist_ok=True)
+            write_json(str(kept), {"hashed": locked.hashed, "other": locked.other, "local": []}, mode=0o640)
+        return locked
 
     def look(self, project: Path) -> dict[str, Any]:
         """What can be judged from the files alone: the graph of revisions, the names of the environment."""
@@ -179,8 +197,9 @@ class _Build:
         self.packages.make(target / ".venv")
         self.packages.install(target / ".venv", locked, project, self.work)
         requirements = self.packages.frozen(target / ".venv")
-        tests = self.prove(target, tree, requirements)
+        # Before anything is imported, which would compile the same in memory, twice.
         self.packages.compile(target)
+        tests = self.prove(target, tree, requirements)
         write_atomic(
             str(target / "release.env"),
             f"FLOYO_RELEASE={described['release']}\nFLOYO_VERSION={described['version']}\n".encode(),

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlparse
 from ..errors import FloyoError, Unusable
 from .process import Log
 
-__all__ = ["Locked", "Packages", "check_import", "lock_of", "run_tests"]
+__all__ = ["Locked", "Packages", "check_import", "expanded", "lock_of", "run_tests"]
 
 INSTALL_TIMEOUT = 1800.0
 IMPORT_TIMEOUT = 120.0
@@ -160,7 +160,7 @@ class Packages:
             )  # fmt: skip
             return Locked(_joined(text), [], [])
         if lock == "pip":
-            return Locked([line for name in requirements for line in _expanded(project / name)], [], [])
+            return Locked([line for name in requirements for line in expanded(project / name)], [], [])
         report = scratch / "report.json"
         self._must(
             self._pip(
@@ -349,12 +349,12 @@ def _joined(text: str) -> list[str]:
     return [" ".join(line.split()) for line in whole.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
-def _expanded(path: Path) -> list[str]:
+def expanded(path: Path) -> list[str]:
     """The lines of a requirements file and of those that it includes."""
     lines = []
     for line in _joined(path.read_text(errors="replace")):
         included = re.match(r"(?:-r|--requirement)[ =]*(.+)", line)
-        lines += _expanded(path.parent / included[1].strip()) if included else [line]
+        lines += expanded(path.parent / included[1].strip()) if included else [line]
     return lines
 
 
