@@ -98,6 +98,14 @@ def test_a_switch_is_recorded_and_a_second_one_changes_nothing(host: FakeHost) -
     assert info(host)["intent"] is None
 
 
+def test_a_switch_whose_unit_did_nothing_names_that_unit(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "run_switch_unit", lambda: None)
+    with pytest.raises(FloyoError) as caught:
+        to(host, "a")
+    assert caught.value.code == "SWITCH_PENDING"
+    assert "x-switch.service" in str(caught.value)
+
+
 def test_a_release_that_is_not_ready_is_undone(host: FakeHost) -> None:
     to(host, "a")
     host.broken = frozenset("b")

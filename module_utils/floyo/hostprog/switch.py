@@ -131,7 +131,7 @@ def switch(
         raise FloyoError(
             f"the switch to {target} has begun and not ended",
             code="SWITCH_PENDING",
-            next_step="floyo-release status, journalctl -u floyo-switch, then floyo-release resume",
+            next_step=f"floyo-release status, journalctl -u {host.config.switch_unit}, then floyo-release resume",
         )
     return _judge(host, entry)
 
