@@ -14,7 +14,7 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[1]
 INVENTORY = os.environ.get("FLOYO_INVENTORY", str(ROOT / "inventories" / "local"))
 Ansible = Callable[..., subprocess.CompletedProcess[str]]
 _QUESTION = (
@@ -115,7 +115,7 @@ def running(fleet: Fleet) -> Iterator[Host]:
             "cd /srv/floyo && mkdir -p releases/stand-in/.venv/bin && ln -s releases/stand-in current"
             " && ln -sf /usr/bin/python3 current/.venv/bin/python && printf %%s %s >current/uvicorn.py"
             " && systemctl start floyo-backend",
-            (Path(__file__).parent / "stand_in.py").read_text(),
+            (Path(__file__).parent / "roles" / "tests" / "stand_in.py").read_text(),
         )
         assert made.succeeded, made.stderr
     yield host

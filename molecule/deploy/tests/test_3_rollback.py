@@ -1,0 +1,82 @@
+"""Ways back, planned from the live database. The fleet runs v1.1.0."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+
+def test_a_dry_run_shows_the_plan(world: Any) -> None:
+    before = world.snapshot()
+    done = world.play("rollback", "--check")
+    assert done.rc == 0, done.output
+    assert "SAFE" in done.output
+    assert "all additive; it stays as it is" in done.flat
+    assert world.snapshot() == before
+
+
+def test_back_over_an_additive_migration_with_one_execution_a_host(world: Any) -> None:
+    heads = world.heads()
+    done = world.play("rollback", "-vvv")
+    assert done.rc == 0, done.output
+    assert world.versions() == ["v1.0.0"] * 3
+    assert world.heads() == heads, "the database is left alone"
+    task = re.search(r"TASK \[floyo_deploy : Serve v1\.0\.0.*?(?=^TASK )", done.output, re.DOTALL | re.MULTILINE)
+    assert task
+    for host in world.backends:
+        sent = [line for line in task[0].splitlines() if line.startswith(f"<{world.fleet.address(host)}> SSH: EXEC")]
+        assert len(sent) == 1, sent
+        assert re.search(
+            rf"^{host}\s+v1\.1\.0-\w+\s+v1\.0\.0-\w+\s+[\d.]+\s+switched\s+healthy", done.output, re.MULTILINE
+        )
+
+
+def test_nothing_earlier_is_left_to_go_back_to(world: Any) -> None:
+    before = world.snapshot()
+    done = world.play("rollback")
+    assert done.rc != 0
+    assert "no earlier release that was proven to serve is on every host" in done.flat
+    assert world.snapshot() == before
+
+
+def test_a_contract_step_runs_when_asked_and_its_way_back_needs_consent(world: Any) -> None:
+    assert world.play("deploy", floyo_version="v1.1.0").rc == 0
+    done = world.play("deploy", floyo_version="v2.0.0", floyo_contract=True)
+    assert done.rc == 0, done.output
+    assert world.heads() == ["d4b8f6a26e03"]
+    assert "created_at" not in world.sql(r"\d workflows")
+    made = world.sql("SELECT min(created_at) FROM workflow_origins")
+    before = world.snapshot()
+    refused = world.play("rollback")
+    assert refused.rc != 0
+    assert "floyo_accept_data_loss=true" in refused.flat
+    assert world.snapshot() == before
+    done = world.play("rollback", floyo_accept_data_loss=True)
+    assert done.rc == 0, done.output
+    assert "DOWNGRADE" in done.output
+    assert world.versions() == ["v1.1.0"] * 3
+    assert world.heads() == ["b2e1d4c5f602"]
+    assert world.sql("SELECT min(created_at) FROM workflows") == made, "the column came back with its values"
+    assert world.get("/api/workflows/1")["id"] == 1
+
+
+def test_a_named_release_and_one_that_is_not_there(world: Any) -> None:
+    done = world.play("rollback", floyo_release="v9.9.9")
+    assert done.rc != 0
+    assert "no host holds v9.9.9" in done.flat
+    done = world.play("rollback", floyo_release="v1.0.0")
+    assert done.rc == 0, done.output
+    assert world.versions() == ["v1.0.0"] * 3
+
+
+def test_the_host_rolls_back_by_itself_without_a_controller(world: Any) -> None:
+    host = world.hosts[world.backends[0]]
+    newest = next(one["release"] for one in world.release(world.backends[0])["releases"] if one["version"] == "v1.1.0")
+    assert "outcome: switched" in host.check_output("floyo-release switch %s --reason 'by hand'", newest)
+    shown = host.check_output("floyo-release status")
+    assert shown.startswith(f"runs      {newest}")
+    done = world.play("status")
+    assert done.rc != 0, "one host runs something else"
+    assert "others v1.0.0" in done.flat
+    assert "outcome: switched" in host.check_output("floyo-release rollback")
+    assert world.versions() == ["v1.0.0"] * 3
