@@ -12,7 +12,7 @@ import pytest
 from testinfra.host import Host
 
 if TYPE_CHECKING:
-    from .conftest import Ansible, Fleet
+    from molecule.conftest import Ansible, Fleet
 
 
 def get(address: str, path: str) -> dict[str, object]:

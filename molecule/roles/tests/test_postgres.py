@@ -10,7 +10,7 @@ from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 if TYPE_CHECKING:
-    from .conftest import Fleet
+    from molecule.conftest import Fleet
 
 
 class Database:

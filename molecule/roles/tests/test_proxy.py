@@ -10,7 +10,7 @@ import pytest
 from testinfra.host import Host
 
 if TYPE_CHECKING:
-    from .conftest import Fleet
+    from molecule.conftest import Fleet
 
 
 @pytest.fixture(scope="module")

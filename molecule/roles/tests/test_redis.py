@@ -9,7 +9,7 @@ import redis
 from testinfra.host import Host
 
 if TYPE_CHECKING:
-    from .conftest import Fleet
+    from molecule.conftest import Fleet
 
 
 def connect(fleet: Fleet, **login: Any) -> redis.Redis:

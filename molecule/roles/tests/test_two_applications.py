@@ -10,7 +10,7 @@ import pytest
 from testinfra.host import Host
 
 if TYPE_CHECKING:
-    from .conftest import Ansible, Fleet
+    from molecule.conftest import Ansible, Fleet
 
 NAME = "shop"
 CONFIG = f"/etc/{NAME}/floyo-release.json"
