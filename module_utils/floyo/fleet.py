@@ -84,7 +84,8 @@ def rollback_target(infos: Mapping[str, Info], wanted: str = "") -> dict[str, An
             raise Unusable(
                 "no earlier release that was proven to serve is on every host",
                 code="NO_PREVIOUS",
-                expected="a release to go back to; there are: " + (", ".join(_choices(infos, manifests, current)) or "none"),
+                expected="a release to go back to; there are: "
+                + (", ".join(_choices(infos, manifests, current)) or "none"),
                 next_step="-e floyo_release=<one of them>; or playbooks/deploy.yml -e floyo_version=<version>",
             )
     target = candidates[0]
@@ -256,6 +257,7 @@ def fleet_gates(
     """What can be judged before anything is built: rows of ``gate, result (ok, warn, FAIL), found, next``.
 
     ``min_free`` bytes, ``clock_tolerance`` seconds; ``database`` is the trial run of a backup, None without a database.
+    A result is judged by what only a good one holds: a task that goes on after a failure does not say "failed" any more.
     """
     down = {host: "unreachable" for host, info in infos.items() if info.get("unreachable")}
     bare = {
@@ -291,7 +293,7 @@ def fleet_gates(
     if database is not None:
         rows.append(
             _gate("database and backup", "FAIL", str(database.get("msg") or "unreachable"), "mend this first")
-            if database.get("failed") or database.get("unreachable")
+            if "backups" not in database
             else _gate("database and backup", "ok", "a backup can be taken")
         )
     rows.append(_lease(lease, holder))
@@ -354,7 +356,7 @@ def _healths(usable: Mapping[str, Info]) -> dict[str, str]:
 
 
 def _lease(lease: Mapping[str, Any], holder: str) -> dict[str, str]:
-    if lease.get("failed") or lease.get("unreachable"):
+    if "held" not in lease:
         return _gate("lease", "FAIL", str(lease.get("msg") or "its host is unreachable"), "reach the lease host")
     if lease.get("held") and lease.get("holder") != holder:
         return _gate("lease", "warn", f"{lease.get('holder')} holds it ({lease.get('reason')})", "wait for its end")

@@ -122,7 +122,7 @@ def test_a_host_serves_only_when_it_is_well() -> None:
 def gates(
     infos: dict[str, Any], environments: Optional[dict[str, Any]] = None, **more: Any
 ) -> dict[str, dict[str, str]]:
-    settings: dict[str, Any] = {"min_free": 2**30, "clock_tolerance": 5.0, "database": {}, "lease": {"held": False}}
+    settings: dict[str, Any] = {"min_free": 2**30, "clock_tolerance": 5.0, "database": {"backups": []}, "lease": {"held": False}}
     return {row["gate"]: row for row in fleet_gates(infos, environments or {}, **{**settings, **more})}
 
 
@@ -164,7 +164,7 @@ def test_hosts_with_the_same_trouble_are_named_together() -> None:
 
 
 def test_database_and_lease() -> None:
-    found = gates({"b1": info(A)}, database={"failed": True, "msg": "password authentication failed"})
+    found = gates({"b1": info(A)}, database={"failed": False, "msg": "password authentication failed"})
     assert (found["database and backup"]["result"], found["database and backup"]["found"]) == (
         "FAIL",
         "password authentication failed",
