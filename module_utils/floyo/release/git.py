@@ -7,46 +7,82 @@ import re
 import tarfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from ..errors import ConnectionLost, Unusable
+from ..files import write_atomic
 from .names import nearest
 from .process import Log
 
-__all__ = ["Mirror"]
+__all__ = ["Mirror", "split_address"]
 
 FETCH_TIMEOUT = 900.0
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
+_ACCOUNT = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<account>[^/]*)@(?P<place>[^/@]*)(?P<path>.*)", re.DOTALL)
+# What git asks for an account; the shell that runs it reads the values from its environment.
+_HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$FLOYO_GIT_USER" "$FLOYO_GIT_PASSWORD"; }; f'
+
+
+def split_address(url: str) -> tuple[str, str]:
+    """(address without secrets, ``user:password`` or a token, as it stood in it). An ssh user is no secret."""
+    match = _ACCOUNT.fullmatch(url)
+    if not match or (match["scheme"] not in ("http://", "https://") and ":" not in match["account"]):
+        return url, ""
+    keep = "" if match["scheme"].startswith("http") else match["account"].partition(":")[0] + "@"
+    return f"{match['scheme']}{keep}{match['place']}{match['path']}", match["account"]
 
 
 class Mirror:
-    """A bare copy that is fetched before each build. The address may hold a password: it travels in the environment."""
+    """A bare copy that is fetched before each build.
 
-    def __init__(self, path: Path, url: str, log: Log) -> None:
+    git hands an address to its helpers as an argument, which everybody on the host can read. So a password of the address
+    goes to git as the answer of a credential helper, out of an environment variable.
+    """
+
+    def __init__(self, path: Path, url: str, log: Log, *, credentials: str = "") -> None:
         self.path, self.log = path, log
+        address, account = split_address(url)
+        user, _, password = (credentials or account).partition(":")
+        match = re.match(r"https?://[^/]+", address)
+        settings = [
+            ("remote.origin.url", address),
+            ("tar.umask", "0022"),
+            ("log.showSignature", "false"),
+            # A repository in a directory of the host may belong to anybody; only its objects are read.
+            ("safe.directory", "*"),
+        ]
+        if user and match:
+            # The empty one first: no other helper gets to see, or to keep, what this one answers.
+            settings += [("credential.helper", ""), (f"credential.{match.group()}.helper", _HELPER)]
         self.environment = {
             **os.environ,
+            "LC_ALL": "C.UTF-8",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_CONFIG_NOSYSTEM": "1",
             "HOME": os.environ.get("HOME", "/root"),
-            "GIT_CONFIG_COUNT": "3",
-            "GIT_CONFIG_KEY_0": "remote.origin.url",
-            "GIT_CONFIG_VALUE_0": url,
-            # A repository in a directory of the host may belong to anybody; only its objects are read.
-            "GIT_CONFIG_KEY_1": "safe.directory",
-            "GIT_CONFIG_VALUE_1": "*",
-            "GIT_CONFIG_KEY_2": "tar.umask",
-            "GIT_CONFIG_VALUE_2": "0022",
+            "GIT_CONFIG_COUNT": str(len(settings)),
+            **{f"GIT_CONFIG_KEY_{number}": key for number, (key, _) in enumerate(settings)},
+            **{f"GIT_CONFIG_VALUE_{number}": value for number, (_, value) in enumerate(settings)},
+            "FLOYO_GIT_USER": unquote(user),
+            "FLOYO_GIT_PASSWORD": unquote(password),
         }
 
     def _git(self, *words: str, timeout: float = 60.0) -> tuple[int, str]:
-        status, output = self.log.run(["git", *words], cwd=self.path, environment=self.environment, timeout=timeout)
-        return status, output.strip()
+        """(exit status, what git says or complains)."""
+        return self.log.run(["git", *words], cwd=self.path, environment=self.environment, timeout=timeout)
+
+    def _ask(self, *words: str) -> tuple[int, str]:
+        """(exit status, what git answers)."""
+        status, answer = self.log.ask(["git", *words], cwd=self.path, environment=self.environment, timeout=60.0)
+        return status, answer.strip()
 
     def fetch(self) -> None:
         """Bring the mirror up to date, moved tags and branches included."""
         self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
         if not (self.path / "HEAD").exists():
             self._git("init", "--quiet", "--bare", ".")
+        # A release holds all that is tracked, also what a project leaves out of its downloads, such as its tests.
+        write_atomic(str(self.path / "info" / "attributes"), b"* -export-ignore -export-subst\n", mode=0o644)
         status, output = self._git(
             "fetch", "--quiet", "--prune", "--prune-tags", "--force", "origin",
             "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*",
@@ -76,10 +112,10 @@ class Mirror:
         if _COMMIT.fullmatch(version):
             places.append(("commit", version))
         for kind, ref in places:
-            status, commit = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", ref + "^{commit}")
+            status, commit = self._ask("rev-parse", "--verify", "--quiet", "--end-of-options", ref + "^{commit}")
             if status == 0:
-                return commit.splitlines()[-1], kind
-        tags = self._git("for-each-ref", "--format=%(refname:strip=2)", "refs/tags")[1].split()
+                return commit, kind
+        tags = self._ask("for-each-ref", "--format=%(refname:strip=2)", "refs/tags")[1].split()
         alike = nearest(version, tags)
         raise Unusable(
             f"the repository has no tag, branch or commit {version!r}",
@@ -91,26 +127,28 @@ class Mirror:
 
     def describe(self, commit: str) -> dict[str, str]:
         """commit, tree, author, date (ISO 8601), epoch (the same in seconds), subject."""
-        text = self._git("show", "--no-patch", "--format=%H%n%T%n%an <%ae>%n%cI%n%ct%n%s", commit)[1]
+        text = self._ask("show", "--no-patch", "--format=%H%n%T%n%an <%ae>%n%cI%n%ct%n%s", commit)[1]
         return dict(zip(("commit", "tree", "author", "date", "epoch", "subject"), [*text.split("\n"), "", ""]))
 
     def export(self, commit: str, target: Path) -> None:
         """The commit's files under ``target``, which must not exist."""
+        listed = self._ask("ls-tree", "-r", "-z", "--full-tree", commit)[1].split("\0")
+        modules = [entry.partition("\t")[2] for entry in listed if entry.startswith("160000 ")]
+        if modules:
+            raise Unusable(
+                f"the repository uses submodules ({', '.join(modules[:3])}), which an export does not hold",
+                code="SUBMODULES_UNSUPPORTED",
+                next_step="bring the code in as a package or a subtree",
+            )
         target.mkdir(mode=0o755)
         packed = target.with_name(target.name + ".tar")
         status, output = self._git("archive", "--format=tar", "-o", str(packed), commit, timeout=FETCH_TIMEOUT)
         if status:
             raise Unusable(f"git cannot export {commit}: {_last(output)}", code="EXPORT_FAILED")
         options: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
-        with tarfile.open(packed) as archive:
+        with tarfile.open(packed, errors="surrogateescape") as archive:
             archive.extractall(target, **options)  # noqa: S202 - written by git one line above
         packed.unlink()
-        if (target / ".gitmodules").exists():
-            raise Unusable(
-                "the repository uses submodules, which an export does not hold",
-                code="SUBMODULES_UNSUPPORTED",
-                next_step="bring the code in as a package or a subtree",
-            )
 
 
 def _last(output: str) -> str:

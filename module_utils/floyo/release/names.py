@@ -13,13 +13,15 @@ __all__ = ["RECIPE", "build_key", "nearest", "newest", "release_name", "version_
 
 # How releases are made. A change of the way they are built makes other releases of the same commit.
 RECIPE = 1
+# Of a version in a release's name; a file name may have 255 bytes.
+LONGEST = 100
 _UNFIT = re.compile(r"[^A-Za-z0-9._+]+")
 _PIECES = re.compile(r"\d+|[^\d]+")
 
 
 def version_of(ref: str, kind: str, commit: str) -> str:
     """The name that people see: the tag, or the short commit of a branch or commit. Fit for a directory's name."""
-    name = _UNFIT.sub("-", ref).strip("-.") if kind == "tag" else ""
+    name = _UNFIT.sub("-", ref).strip("-.")[:LONGEST] if kind == "tag" else ""
     return name or commit[:12]
 
 

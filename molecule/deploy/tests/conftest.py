@@ -54,11 +54,13 @@ def environment() -> dict[str, str]:
     return {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
 
 
-def play(name: str, *words: str, inventory: str | None = None, **variables: Any) -> Played:
+def play(
+    name: str, *words: str, inventory: str | None = None, settings: dict[str, str] | None = None, **variables: Any
+) -> Played:
     done = subprocess.run(
         command(name, *words, inventory=inventory, **variables),
         cwd=ROOT,
-        env=environment(),
+        env={**environment(), **(settings or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
