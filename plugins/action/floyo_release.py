@@ -29,7 +29,8 @@ _QUICK = {
 
 
 class ActionModule(ActionBase):
-    TRANSFERS_FILES = True
+    # True would make a directory on every host first; the states that need one make it themselves.
+    TRANSFERS_FILES = False
     _supports_check_mode = True
     _supports_async = False
 
