@@ -43,7 +43,6 @@ options:
       - The release to rehearse or to switch to.
       - V(previous) is the last one that was proven to serve and that nobody rolled back from.
     type: str
-    default: ""
   token:
     description: The fencing token of the lease. A host refuses one that is lower than the highest it has seen.
     type: int
@@ -63,11 +62,14 @@ options:
   repository:
     description: The application's git repository, as the build host reaches it.
     type: str
-    default: ""
+  credentials:
+    description:
+      - C(user:password), or a token, for O(repository).
+      - The action plugin takes them out of the address, so that no log shows them.
+    type: str
   version:
     description: Tag, branch or commit to build.
     type: str
-    default: ""
   project_dir:
     description: The application's directory inside the repository.
     type: str
@@ -126,17 +128,17 @@ options:
     type: path
     default: ""
   rebuild:
-    description: Build again although the same was built, with the newest versions of what is not pinned.
+    description:
+      - Build again although the same was built, with the newest versions of what is not pinned.
+      - When they are the same versions, it is the same release, and it is only packed again.
     type: bool
     default: false
   manifest:
     description: The RV(manifest) of a build, for V(staged).
     type: dict
-    default: {}
   artifact:
     description: The RV(artifact) of a build, for V(staged).
     type: dict
-    default: {}
   artifact_url:
     description: Where hosts fetch the artifact. Empty, it comes over the connection.
     type: str
@@ -306,14 +308,15 @@ SPEC: dict[str, Any] = {
         "required": True,
     },
     "config": {"type": "path", "default": "/etc/floyo/floyo-release.json"},
-    "release": TEXT,
+    "release": {"type": "str"},
     # A fencing token counts deployments; it is no secret.
     "token": {"type": "int", "no_log": False},
     "holder": {"type": "str", "default": "ansible"},
     "reason": TEXT,
     "kind": {"type": "str", "choices": ["deploy", "rollback"], "default": "deploy"},
-    "repository": TEXT,
-    "version": TEXT,
+    "repository": {"type": "str"},
+    "credentials": {"type": "str", "no_log": True},
+    "version": {"type": "str"},
     "project_dir": TEXT,
     "requirements": {"type": "list", "elements": "str", "default": ["backend/requirements.txt"]},
     "test_requirements": NAMES,
@@ -328,8 +331,8 @@ SPEC: dict[str, Any] = {
     "env_example": {"type": "str", "default": ".env.example"},
     "build_dir": {"type": "path", "default": ""},
     "rebuild": {"type": "bool", "default": False},
-    "manifest": {"type": "dict", "default": {}},
-    "artifact": {"type": "dict", "default": {}},
+    "manifest": {"type": "dict"},
+    "artifact": {"type": "dict"},
     "artifact_url": TEXT,
     "source": {"type": "path", "default": ""},
     "fetched": {"type": "path", "default": ""},

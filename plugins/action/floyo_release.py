@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+
+from ansible.module_utils.floyo.release.git import split_address
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = "/usr/bin/floyo-release"
 # Exit statuses of the host program that speak JSON; anything else means that it is not there or not ours.
 _ANSWERED = (0, 1)
+# Artifacts on the controller; an older one is fetched again.
+_KEPT = 20
 _QUICK = {
     "info": ("graphs",),
     "switched": ("release", "token", "holder", "reason", "kind"),
@@ -38,10 +43,14 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         state = arguments.get("state")
+        if arguments.get("repository"):
+            # What a module is given goes to the host's log, unless it is known to be secret.
+            address, account = split_address(str(arguments["repository"]))
+            arguments.update(repository=address, **({"credentials": account} if account else {}))
+        quick = self._quickly(arguments) if state in _QUICK else None
+        if quick is not None:
+            return quick
         try:
-            quick = self._quickly(arguments) if state in _QUICK else None
-            if quick is not None:
-                return quick
             result = self._module(arguments, task_vars)
             if state == "built" and not result.get("failed") and result.get("release"):
                 self._bring(result["artifact"], arguments, task_vars)
@@ -66,6 +75,8 @@ class ActionModule(ActionBase):
         known = {"state", "config", *_QUICK[state]}
         if not known.issuperset(arguments) or arguments.get("release") == "previous":
             return None
+        if state == "switched" and not arguments.get("release"):
+            return None
         words = [_PROGRAM, "--json", "--digest", program_digest()]
         if arguments.get("config"):
             words += ["--config", str(arguments["config"])]
@@ -77,8 +88,10 @@ class ActionModule(ActionBase):
             return None
         try:
             # A login message or a warning of sudo may come before the answer.
-            answer: dict[str, Any] = json.loads(done["stdout"].strip().splitlines()[-1])
+            answer = json.loads(done["stdout"].strip().splitlines()[-1])
         except (IndexError, ValueError):
+            return None
+        if not isinstance(answer, dict):
             return None
         if "clock" in answer:
             # Against the middle of the exchange; half of its length is how far off this may be.
@@ -125,6 +138,8 @@ class ActionModule(ActionBase):
                     f"The artifact {kept.name} came damaged from the build host. Next: run the same command again."
                 )
             partial.rename(kept)
+            for old in sorted(kept.parent.glob("*.tar.zst"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
+                old.unlink()
         finally:
             with contextlib.suppress(FileNotFoundError):
                 partial.unlink()
@@ -146,9 +161,11 @@ class ActionModule(ActionBase):
 def _verb(state: str, arguments: dict[str, Any]) -> list[str]:
     """The program's words for a state of the module."""
     if state == "info":
-        return ["info", *(["--graphs"] if arguments.get("graphs") in (True, "true", "yes") else [])]
+        return ["info", *(["--graphs"] if boolean(arguments.get("graphs", False)) else [])]
     if state == "pruned":
-        needed = [word for name in arguments.get("needed") or [] for word in ("--needed", str(name))]
+        names = arguments.get("needed") or []
+        names = names.split(",") if isinstance(names, str) else names
+        needed = [word for name in names for word in ("--needed", str(name).strip())]
         return ["prune", "--keep", str(arguments.get("keep", 5)), *needed]
     words = ["switch", str(arguments["release"])]
     for key in ("token", "holder", "reason", "kind"):

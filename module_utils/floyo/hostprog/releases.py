@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -22,10 +23,12 @@ from ..files import fsync_dir, read_json, write_json
 from .host import Host
 from .switch import history
 
-__all__ = ["info", "pin", "prune", "states", "superfluous", "sweep", "tree_lock", "unpin"]
+__all__ = ["info", "pin", "prune", "remove", "staged", "states", "superfluous", "sweep", "tree_lock", "unpin"]
 
 # Beginnings of directories that are on their way in or out; a release's name never starts with a dot.
 STAGING, LEAVING = ".staging-", ".leaving-"
+# How a build names a release. Its directory has that name from the beginning and its manifest at the end.
+_BUILT = re.compile(r"[^.].*-[0-9a-f]{8}")
 SHOWN_HISTORY = 50
 
 
@@ -92,7 +95,10 @@ def sweep(host: Host) -> list[str]:
     """Remove what interrupted runs left; needs tree_lock. Returns the names."""
     directory = _directory(host)
     names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
-    left = [name for name in names if name.startswith((STAGING, LEAVING))]
+    whole = {*staged(host), host.linked()}
+    left = [
+        name for name in names if name.startswith((STAGING, LEAVING)) or (_BUILT.fullmatch(name) and name not in whole)
+    ]
     for name in left:
         shutil.rmtree(os.path.join(directory, name))
     return left

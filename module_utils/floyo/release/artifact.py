@@ -15,6 +15,7 @@ __all__ = ["file_digest", "pack", "size_of", "tree_digest", "unpack"]
 
 MANIFEST = "release.json"
 _BLOCK = 1 << 20
+_PAGE = 4096
 
 
 def file_digest(path: Path) -> str:
@@ -41,6 +42,8 @@ def tree_digest(root: Path) -> str:
                 what = f"link {os.readlink(path)}"
             elif stat.S_ISDIR(found.st_mode):
                 what = f"directory {stat.S_IMODE(found.st_mode):o}"
+            elif not stat.S_ISREG(found.st_mode):
+                what = f"special {found.st_mode:o}"
             else:
                 what = f"file {stat.S_IMODE(found.st_mode):o} {file_digest(path)}"
             digest.update(f"{shown}\0{what}\n".encode(errors="surrogateescape"))
@@ -48,8 +51,9 @@ def tree_digest(root: Path) -> str:
 
 
 def size_of(root: Path) -> int:
-    """Bytes on disk below ``root``."""
-    return sum(Path(directory, name).lstat().st_blocks * 512 for directory, _, files in os.walk(root) for name in files)
+    """Bytes on disk below ``root``, in blocks of 4 KiB: what a file system has allocated so far differs from host to host."""
+    found = (Path(directory, name) for directory, names, files in os.walk(root) for name in [*names, *files])
+    return sum(-(-path.lstat().st_size // _PAGE) * _PAGE for path in found)
 
 
 def pack(release: Path, target: Path) -> str:

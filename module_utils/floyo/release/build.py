@@ -22,17 +22,22 @@ from ..environment_file import example_names
 from ..errors import FloyoError, Unusable
 from ..files import read_json, write_atomic, write_json
 from ..hostprog.host import Host
-from ..hostprog.releases import staged, sweep, tags, tree_lock
+from ..hostprog.releases import remove, staged, sweep, tags, tree_lock
 from ..migrations.graph import read_graph
-from .artifact import file_digest, pack, size_of, tree_digest
+from .artifact import MANIFEST, file_digest, pack, size_of, tree_digest
 from .environment import Locked, Packages, check_import, expanded, lock_of, run_tests
 from .git import Mirror
 from .names import RECIPE, build_key, release_name, version_of
 from .process import Log
+from .stage import altered, manifest_of
 
 __all__ = ["Source", "build"]
 
 KEPT_LOGS = 30
+# Beside those of the releases on this host: an older one is built again from the same commit.
+KEPT_ARTIFACTS = 10
+# What a build adds to the project's own files.
+_OURS = (MANIFEST, "release.env", ".venv")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +58,11 @@ class Source:
     test_timeout: float
     env_example: str
     multiple_heads: bool
+    credentials: str = dataclasses.field(default="", repr=False)
 
     def settings(self, python_tag: str, platform: str) -> dict[str, Any]:
         """What makes another release of the same commit."""
-        free = ("repository", "version", "test_user", "test_timeout")
+        free = ("repository", "credentials", "version", "test_user", "test_timeout")
         chosen = {key: value for key, value in dataclasses.asdict(self).items() if key not in free}
         return {**chosen, "python_tag": python_tag, "platform": platform}
 
@@ -71,7 +77,7 @@ class _Build:
         for old in sorted((directory / "logs").glob("*.log"))[:-KEPT_LOGS]:
             old.unlink()
         self.artifacts = directory / "artifacts"
-        self.mirror = Mirror(directory / "mirror.git", source.repository, self.log)
+        self.mirror = Mirror(directory / "mirror.git", source.repository, self.log, credentials=source.credentials)
         self.packages = Packages(directory / f"tools-{self.tags['python_tag']}", host.config.python, self.log)
         # Not below the state directory, which the account that runs the tests may not enter.
         self.work = Path(host.config.root, ".build")
@@ -111,7 +117,7 @@ class _Build:
         source, tree = self.source, self.work / "tree"
         self.mirror.export(about["commit"], tree)
         project = tree / source.project_dir
-        looked = self.look(project)
+        looked = self.look(tree, project)
         lock = lock_of(project, source.requirements, source.lock)
         self.packages.prepare(uv=lock == "uv")
         locked = self.lock(project, lock)
@@ -129,15 +135,27 @@ class _Build:
             "builder": socket.gethostname(),
             **self.tags,
         }
-        if release in staged(self.host):
-            manifest = read_json(str(target / "release.json"))
-        else:
+        manifest = self.intact(target)
+        if manifest is None:
             try:
                 manifest = self.fill(target, tree, locked, described)
             except BaseException:
                 shutil.rmtree(target, ignore_errors=True)
                 raise
         return self.packed(target, manifest, key)
+
+    def intact(self, target: Path) -> Optional[dict[str, Any]]:
+        """The manifest of the same release when it is there as it was built. One that was altered goes."""
+        release = target.name
+        if release not in staged(self.host):
+            return None
+        manifest = manifest_of(target)
+        if tree_digest(target) == manifest.get("files"):
+            return manifest
+        if release in (self.host.linked(), self.host.running()):
+            raise altered(release)
+        remove(self.host, release)
+        return None
 
     def lock(self, project: Path, lock: str) -> Locked:
         """What is installed. Ranges are resolved once for the same requirements files, and again when asked to rebuild.
@@ -150,20 +168,29 @@ class _Build:
         if lock == "none" and kept.exists() and not self.rebuild:
             return Locked(**read_json(str(kept)))
         locked = self.packages.resolve(project, self.source.requirements, lock, self.work)
-        if lock == "none" and not locked.local:
+        if lock == "none" and locked.reusable:
             kept.parent.mkdir(mode=0o750, exist_ok=True)
-            write_json(str(kept), {"hashed": locked.hashed, "other": locked.other, "local": []}, mode=0o640)
+            write_json(str(kept), dataclasses.asdict(locked), mode=0o640)
         return locked
 
-    def look(self, project: Path) -> dict[str, Any]:
+    def look(self, tree: Path, project: Path) -> dict[str, Any]:
         """What can be judged from the files alone: the graph of revisions, the names of the environment."""
         source = self.source
-        if not project.is_dir():
+        inside = project.resolve() == tree.resolve() or tree.resolve() in project.resolve().parents
+        if not (project.is_dir() and inside):
             raise Unusable(
                 f"the repository has no directory {source.project_dir}",
                 code="PROJECT_MISSING",
                 expected="the application's directory in floyo_project_dir",
                 next_step="correct floyo_project_dir",
+            )
+        taken = [name for name in _OURS if os.path.lexists(tree / name)]
+        if taken:
+            raise Unusable(
+                f"the repository holds {', '.join(taken)}, where a release has something of its own",
+                code="NAME_TAKEN",
+                expected=f"no {' or '.join(_OURS)} at the root of the repository",
+                next_step="rename it in the application",
             )
         graph: dict[str, Any] = {"heads": [], "revisions": []}
         if source.alembic_config:
@@ -199,7 +226,7 @@ class _Build:
         requirements = self.packages.frozen(target / ".venv")
         # Before anything is imported, which would compile the same in memory, twice.
         self.packages.compile(target)
-        tests = self.prove(target, tree, requirements)
+        tests = self.prove(target, tree, locked, requirements)
         write_atomic(
             str(target / "release.env"),
             f"FLOYO_RELEASE={described['release']}\nFLOYO_VERSION={described['version']}\n".encode(),
@@ -215,10 +242,10 @@ class _Build:
             "files": tree_digest(target),
         }
         os.sync()
-        write_json(str(target / "release.json"), manifest, mode=0o644)
+        write_json(str(target / MANIFEST), manifest, mode=0o644)
         return manifest
 
-    def prove(self, target: Path, tree: Path, requirements: Sequence[str]) -> dict[str, Any]:
+    def prove(self, target: Path, tree: Path, locked: Locked, requirements: Sequence[str]) -> dict[str, Any]:
         """The application imports and its own tests pass, as somebody who may read nothing of production's."""
         source = self.source
         account = _account(source.test_user)
@@ -230,12 +257,14 @@ class _Build:
                     os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
         project = scratch / source.project_dir
         check_import(target, project, source.asgi, environment=source.test_environment, account=account, log=self.log)
-        if not source.test_command:
+        if not source.test_command.strip():
             return {"command": "", "passed": None, "summary": "the application has no tests", "seconds": 0.0}
         frozen = self.work / "frozen.txt"
         frozen.write_text("\n".join(requirements) + "\n")
         tests = self.work / "tests"
-        self.packages.install_for_tests(tests, target, target / source.project_dir, source.test_requirements, frozen)
+        self.packages.install_for_tests(
+            tests, target, target / source.project_dir, source.test_requirements, locked, frozen
+        )
         begin = time.monotonic()
         summary = run_tests(
             target, tests, project, source.test_command,
@@ -259,12 +288,23 @@ class _Build:
             "artifact": {"path": str(path), "sha256": sha256, "size": path.stat().st_size},
         }
         write_json(_record(path), record, mode=0o640)
+        self.tidy()
         return record
+
+    def tidy(self) -> None:
+        """Remove what a killed build left, and the oldest artifacts of releases that are not on this host."""
+        for left in self.artifacts.glob("*.partial"):
+            left.unlink()
+        here = staged(self.host)
+        gone = [path for path in self.artifacts.glob("*.tar.zst") if path.name[: -len(".tar.zst")] not in here]
+        for path in sorted(gone, key=lambda path: path.stat().st_mtime)[:-KEPT_ARTIFACTS]:
+            Path(_record(path)).unlink(missing_ok=True)
+            path.unlink()
 
 
 def build(host: Host, directory: Path, source: Source, *, check: bool, rebuild: bool) -> dict[str, Any]:
     """``release, manifest, artifact {path, sha256, size}, changed, log_tail``. Nothing that runs is touched."""
-    directory.mkdir(mode=0o711, exist_ok=True)
+    directory.mkdir(mode=0o711, parents=True, exist_ok=True)
     os.umask(0o022)
     with tree_lock(host):
         if not check:

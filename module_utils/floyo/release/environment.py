@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pwd
 import re
 import shlex
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -22,6 +22,10 @@ __all__ = ["Locked", "Packages", "check_import", "expanded", "lock_of", "run_tes
 INSTALL_TIMEOUT = 1800.0
 IMPORT_TIMEOUT = 120.0
 _NO_UVICORN = 41
+_INCLUDED = re.compile(
+    r"(?:-r|--requirement|(?P<constraint>-c|--constraint)|(?P<links>-f|--find-links))[ =]*['\"]?(?P<file>[^'\"]+)['\"]?"
+)
+_CONSTRAINT = re.compile(r"-c|--constraint")
 _IMPORT = f"""
 import importlib, sys
 try:
@@ -35,34 +39,40 @@ for name in names.split("."):
 """
 
 
+@dataclasses.dataclass
 class Locked:
-    """Exactly what is installed: ``lines`` with hashes where the package has them, ``local`` directories of the project."""
+    """Exactly what is installed.
 
-    def __init__(self, hashed: Sequence[str], other: Sequence[str], local: Sequence[tuple[str, str, bool]]) -> None:
-        self.hashed, self.other, self.local = list(hashed), list(other), list(local)
+    ``hashed``: lines with their digests. ``other``: lines of a version control system. ``local``: name, directory inside
+    the project and whether it is editable. ``options``: where the project's files say that packages come from.
+    ``closed``: whether it is known to hold all that it needs. ``tests``: hashed lines that only the tests need.
+    """
+
+    hashed: list[str]
+    other: list[str]
+    local: list[tuple[str, str, bool]]
+    options: list[str] = dataclasses.field(default_factory=list)
+    closed: bool = True
+    tests: list[str] = dataclasses.field(default_factory=list)
 
     def text(self) -> str:
         """All of it, for the release's identity."""
         return "\n".join([*self.hashed, *self.other, *(f"{name} @ {path} {how}" for name, path, how in self.local)])
 
+    @property
+    def reusable(self) -> bool:
+        """Whether another commit with the same requirements files gets the same: not with files of the project."""
+        files = [line for line in self.hashed if line.startswith("./")]
+        return not (self.local or files or any(re.match(r"-f|--find-links", line) for line in self.options))
+
     @classmethod
-    def from_report(cls, report: Mapping[str, Any], project: Path) -> Locked:
+    def from_report(cls, report: Mapping[str, Any], project: Path, options: Sequence[str] = ()) -> Locked:
         """What ``pip install --dry-run --report`` chose. Raises Unusable for a path outside of the project."""
         hashed, other, local = [], [], []
         for item in report["install"]:
             name, version, source = item["metadata"]["name"], item["metadata"]["version"], item["download_info"]
             if "dir_info" in source:
-                place = Path(unquote(urlparse(source["url"]).path))
-                try:
-                    relative = str(place.relative_to(project))
-                except ValueError as error:
-                    raise Unusable(
-                        f"{name} is required from {place}, outside of the project",
-                        code="REQUIREMENTS_FAILED",
-                        expected="packages of an index, of a version control system, or of the project itself",
-                        next_step="change the requirements file",
-                    ) from error
-                local.append((name, relative, bool(source["dir_info"].get("editable"))))
+                local.append((name, _inside(project, source["url"], name), bool(source["dir_info"].get("editable"))))
             elif "vcs_info" in source:
                 vcs = source["vcs_info"]
                 below = f"#subdirectory={source['subdirectory']}" if source.get("subdirectory") else ""
@@ -70,9 +80,44 @@ class Locked:
             else:
                 archive = source["archive_info"]
                 digest = archive.get("hashes", {}).get("sha256") or archive.get("hash", "").partition("=")[2]
-                exact = f"{name}=={version}" if not item.get("is_direct") else f"{name} @ {source['url']}"
+                exact = f"{name}=={version}"
+                if item.get("is_direct"):
+                    inside = source["url"].startswith("file:")
+                    exact = f"./{_inside(project, source['url'], name)}" if inside else f"{name} @ {source['url']}"
                 hashed.append(f"{exact} --hash=sha256:{digest}")
-        return cls(sorted(hashed), sorted(other), sorted(local))
+        return cls(sorted(hashed), sorted(other), sorted(local), list(options))
+
+    @classmethod
+    def from_export(cls, lines: Iterable[str], everything: Iterable[str]) -> Locked:
+        """What ``uv export`` wrote: what is served, and with all groups."""
+        hashed, other, local = [], [], []
+        for line in lines:
+            editable = re.match(r"(?:-e|--editable)[ =]+(.+)", line)
+            path = editable[1] if editable else line
+            if "--hash=" in line:
+                hashed.append(line)
+            elif path.startswith((".", "/")):
+                local.append((path, path.partition(" ;")[0].strip(), bool(editable)))
+            else:
+                other.append(line)
+        served = set(hashed)
+        return cls(
+            hashed, other, local, tests=[line for line in everything if "--hash=" in line and line not in served]
+        )
+
+
+def _inside(project: Path, url: str, name: str) -> str:
+    """The path of a file: URL relative to the project."""
+    place = os.path.realpath(unquote(urlparse(url).path))
+    relative = os.path.relpath(place, os.path.realpath(project))
+    if relative.split(os.sep)[0] == os.pardir:
+        raise Unusable(
+            f"{name} is required from {place}, outside of the project",
+            code="REQUIREMENTS_FAILED",
+            expected="packages of an index, of a version control system, or of the project itself",
+            next_step="change the requirements file",
+        )
+    return relative
 
 
 def lock_of(project: Path, requirements: Iterable[str], lock: str) -> str:
@@ -82,7 +127,7 @@ def lock_of(project: Path, requirements: Iterable[str], lock: str) -> str:
     if (project / "uv.lock").exists():
         return "uv"
     files = [project / name for name in requirements]
-    hashed = [path for path in files if path.exists() and "--hash=" in path.read_text(errors="replace")]
+    hashed = [path for path in files if path.is_file() and any("--hash=" in line for line in expanded(path))]
     return "pip" if files and len(hashed) == len(files) else "none"
 
 
@@ -92,17 +137,22 @@ class Packages:
     def __init__(self, tools: Path, python: str, log: Log) -> None:
         self.tools, self.python, self.log = tools, python, log
 
-    def _must(self, argv: Sequence[str], cwd: Path, code: str, what: str, next_step: str) -> str:
-        status, output = self.log.run(argv, cwd=cwd, timeout=INSTALL_TIMEOUT)
+    def _must(self, argv: Sequence[str], cwd: Path, code: str, what: str, next_step: str, *, data: bool = False) -> str:
+        """The end of the output; with ``data`` all of the standard output and nothing else."""
+        answer = ""
+        if data:
+            status, answer, output = self.log.ask(argv, cwd=cwd, timeout=INSTALL_TIMEOUT)
+        else:
+            status, output = self.log.run(argv, cwd=cwd, timeout=INSTALL_TIMEOUT)
         if status:
             raise FloyoError(
-                f"{what}: {_cause(output)}",
+                f"{what}: {_cause(output.splitlines())}",
                 code=code,
                 next_step=next_step,
                 log_tail=self.log.tail(),
                 log=str(self.log.path),
             )
-        return output
+        return answer if data else output
 
     def prepare(self, *, uv: bool) -> None:
         """pip (and uv) for the target interpreter; made once."""
@@ -148,19 +198,13 @@ class Packages:
                 next_step="correct floyo_requirements, or set floyo_lock to uv",
             )
         if lock == "uv":
-            text = self._must(
-                [
-                    str(self.tools / "bin" / "python"), "-m", "uv", "export", "--frozen", "--no-dev", "--no-emit-project",
-                    "--no-header", "--no-annotate", "--format=requirements-txt", "--quiet",
-                ],
-                project,
-                "REQUIREMENTS_FAILED",
-                "uv.lock cannot be read",
-                "run uv lock in the application and commit the result",
-            )  # fmt: skip
-            return Locked(_joined(text), [], [])
+            return Locked.from_export(self._exported(project), self._exported(project, "--all-groups"))
+        lines = [line for name in requirements for line in expanded(project / name)]
+        options = [line for line in lines if line.startswith("-") and not re.match(r"-e|--editable", line)]
         if lock == "pip":
-            return Locked([line for name in requirements for line in expanded(project / name)], [], [])
+            pinned = [line for line in lines if line not in options]
+            # pip checks that hashed files leave nothing out; a report or uv.lock cannot.
+            return Locked(pinned, [], [], [o for o in options if not _CONSTRAINT.match(o)], closed=False)
         report = scratch / "report.json"
         self._must(
             self._pip(
@@ -172,7 +216,24 @@ class Packages:
             "the requirements cannot be resolved",
             "mend the requirements file; for a package server behind a proxy see floyo_proxy_environment and floyo_ca_bundle",
         )  # fmt: skip
-        return Locked.from_report(json.loads(report.read_text()), project)
+        options = [option for option in options if not _CONSTRAINT.match(option)]
+        return Locked.from_report(json.loads(report.read_text()), project, options)
+
+    def _exported(self, project: Path, groups: str = "--no-dev") -> list[str]:
+        """The packages of uv.lock. An interpreter that is not there is an error and nothing to download."""
+        text = self._must(
+            [
+                str(self.tools / "bin" / "python"), "-m", "uv", "export", "--frozen", groups, "--no-emit-project",
+                "--no-header", "--no-annotate", "--format=requirements-txt", "--quiet", "--no-python-downloads",
+                f"--python={self.python}",
+            ],
+            project,
+            "REQUIREMENTS_FAILED",
+            "uv.lock cannot be read",
+            "run uv lock in the application and commit the result",
+            data=True,
+        )  # fmt: skip
+        return _joined(text)
 
     def make(self, venv: Path) -> None:
         """An empty environment at ``venv``, its final path."""
@@ -186,24 +247,46 @@ class Packages:
 
     def install(self, venv: Path, locked: Locked, project: Path, scratch: Path) -> None:
         """Exactly ``locked`` and nothing else."""
-        into = ["--python", str(venv / "bin" / "python")]
-        options = ["install", "--quiet", "--no-deps", "--no-compile", "--no-warn-script-location"]
-        for name, lines, checks in (("hashed", locked.hashed, ["--require-hashes"]), ("other", locked.other, [])):
-            if lines:
-                file = scratch / f"{name}.txt"
-                file.write_text("\n".join(lines) + "\n")
-                self._installed([*into, *options, *checks, f"--requirement={file}"], project)
-        for _, path, editable in locked.local:
-            self._installed([*into, *options, *(["--editable"] if editable else []), str(project / path)], project)
+        local = [f"{'-e ' if editable else ''}{(project / path).as_uri()}" for _, path, editable in locked.local]
+        for name, lines in (("hashed", locked.hashed), ("other", locked.other), ("local", local)):
+            checks = ["--require-hashes"] if name == "hashed" else []
+            if locked.closed:
+                checks.append("--no-deps")
+            self._install_lines(venv, name, lines, locked.options, checks, project, scratch)
+
+    def _install_lines(
+        self,
+        venv: Path,
+        name: str,
+        lines: Sequence[str],
+        options: Sequence[str],
+        checks: Sequence[str],
+        project: Path,
+        scratch: Path,
+    ) -> None:
+        if not lines:
+            return
+        file = scratch / f"{name}.txt"
+        file.touch(mode=0o600)
+        file.write_text("\n".join([*options, *lines]) + "\n")
+        self._installed(
+            [
+                "--python", str(venv / "bin" / "python"), "install", "--quiet", "--no-compile",
+                "--no-warn-script-location", *checks, f"--requirement={file}",
+            ],
+            project,
+        )  # fmt: skip
 
     def install_for_tests(
-        self, venv: Path, release: Path, project: Path, requirements: Sequence[str], frozen: Path
+        self, venv: Path, release: Path, project: Path, requirements: Sequence[str], locked: Locked, frozen: Path
     ) -> None:
         """An environment that sees the release's packages and adds what only the tests need, at the release's versions."""
         self.make(venv)
         packages = next((release / ".venv" / "lib").glob("python*/site-packages"))
         own = next((venv / "lib").glob("python*/site-packages"))
         (own / "release.pth").write_text(f"{packages}\nimport site; site.addsitedir({str(packages)!r})\n")
+        checks = ["--require-hashes", "--no-deps"]
+        self._install_lines(venv, "tests", locked.tests, locked.options, checks, project, frozen.parent)
         if requirements:
             missing = [name for name in requirements if not (project / name).is_file()]
             if missing:
@@ -233,9 +316,8 @@ class Packages:
     def frozen(self, venv: Path) -> list[str]:
         """``name==version`` of all that is installed."""
         words = self._pip("--python", str(venv / "bin" / "python"), "list", "--format=json")
-        text = self._must(words, venv, "REQUIREMENTS_FAILED", "the environment cannot be listed", "")
-        found = json.loads(next(line for line in text.splitlines() if line.startswith("[")))
-        return sorted(f"{item['name']}=={item['version']}" for item in found)
+        text = self._must(words, venv, "REQUIREMENTS_FAILED", "the environment cannot be listed", "", data=True)
+        return sorted(f"{item['name']}=={item['version']}" for item in json.loads(text))
 
     def compile(self, release: Path) -> None:
         """Byte code, valid whatever the files' times: the service may not write it later.
@@ -278,7 +360,7 @@ def check_import(
         )
     if status:
         raise Unusable(
-            f"{asgi} cannot be imported: {_cause(output)}",
+            f"{asgi} cannot be imported: {_raised(output)}",
             code="IMPORT_FAILED",
             expected="an application that starts; the running release was not touched",
             next_step="mend the application; what an import needs from the environment goes into floyo_test_environment",
@@ -298,8 +380,8 @@ def run_tests(
     log: Log,
 ) -> str:
     """Run the application's own tests; returns their last line."""
-    argv = shlex.split(command)
     bins = [tests / "bin", release / ".venv" / "bin"]
+    argv = _words(command)
     program = shutil.which(argv[0], path=os.pathsep.join([*map(str, bins), os.defpath]))
     if program is None:
         raise Unusable(
@@ -308,8 +390,10 @@ def run_tests(
             expected="it among floyo_requirements or floyo_test_requirements",
             next_step="name the file that holds it in floyo_test_requirements, or set floyo_test_command to '' when there are no tests",
         )
+    # A script of the release would start the release's interpreter, which does not see what only the tests need.
+    script = Path(program).parent == bins[1] and b"python" in Path(program).read_bytes()[:200].partition(b"\n")[0]
     status, output = log.run(
-        [program, *argv[1:]],
+        [*([str(bins[0] / "python")] if script else []), program, *argv[1:]],
         cwd=project,
         environment=_clean(environment, project, bins),
         account=account,
@@ -343,23 +427,66 @@ def _clean(environment: Mapping[str, str], project: Path, bins: Sequence[Path]) 
     }
 
 
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise Unusable(
+            f"the test command {command!r} has an open quote",
+            code="TESTS_FAILED",
+            expected="a program and its arguments",
+            next_step="correct floyo_test_command",
+        ) from error
+    return words
+
+
 def _joined(text: str) -> list[str]:
     """Requirement lines with their continuations on one line, without comments."""
     whole = re.sub(r"\\\n\s*", "", text)
-    return [" ".join(line.split()) for line in whole.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    lines = [" ".join(re.sub(r"(^|\s)#.*", "", line).split()) for line in whole.splitlines()]
+    return [line for line in lines if line]
 
 
-def expanded(path: Path) -> list[str]:
-    """The lines of a requirements file and of those that it includes."""
+def expanded(path: Path, above: Sequence[Path] = ()) -> list[str]:
+    """The lines of a requirements file and of those that it includes; what constrains them, marked ``-c``."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError as error:
+        raise Unusable(
+            f"{path.name}, which {above[-1].name if above else 'the project'} includes, cannot be read: {error.strerror}",
+            code="REQUIREMENTS_MISSING",
+            expected="all files that the requirements include",
+            next_step="mend the requirements file",
+        ) from error
     lines = []
-    for line in _joined(path.read_text(errors="replace")):
-        included = re.match(r"(?:-r|--requirement)[ =]*(.+)", line)
-        lines += expanded(path.parent / included[1].strip()) if included else [line]
+    for line in _joined(text):
+        named = _INCLUDED.match(line)
+        if not named or "://" in line:
+            lines.append(line)
+            continue
+        other = path.parent / named["file"]
+        if named["links"]:
+            # Beside the file, when it is there: pip reads it so, and we write the line into a file elsewhere.
+            lines.append(f"--find-links {other.resolve()}" if other.exists() else line)
+        elif other not in above and other != path:
+            below = expanded(other, [*above, path])
+            lines += [f"-c {entry}" for entry in below] if named["constraint"] else below
     return lines
 
 
-def _cause(output: str) -> str:
+def _cause(lines: Iterable[str]) -> str:
     """The line of a program's output that says what went wrong."""
-    lines = [line.strip() for line in output.splitlines() if line.strip() and "notice" not in line[:9]]
-    marked = [line for line in lines if re.match(r"(ERROR|error|fatal)\b", line)]
-    return (marked[-1] if marked else lines[-1])[:400] if lines else f"no output ({sys.platform})"
+    told = [line.strip() for line in lines if line.strip() and "notice" not in line[:9]]
+    marked = [line for line in told if re.match(r"(ERROR|error|fatal)\b", line)]
+    return (marked[-1] if marked else told[-1])[:400] if told else "it printed nothing"
+
+
+def _raised(output: str) -> str:
+    """The exception that a traceback ends with, with its explanation; otherwise the last line."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    starts = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    if starts:
+        ends = [number for number in range(starts[-1] + 1, len(lines)) if not lines[number].startswith(" ")]
+        if ends:
+            return " ".join(line.strip() for line in lines[ends[0] : ends[0] + 4])[:400]
+    return lines[-1].strip()[:400] if lines else "it printed nothing"

@@ -18,17 +18,22 @@ __all__ = ["Mirror", "split_address"]
 
 FETCH_TIMEOUT = 900.0
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
-_ACCOUNT = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<account>[^/]*)@(?P<place>[^/@]*)(?P<path>.*)", re.DOTALL)
+_ACCOUNT = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<account>[^/]*)@(?P<place>[^/@]*)(?P<path>.*)", re.DOTALL | re.I
+)
 # What git asks for an account; the shell that runs it reads the values from its environment.
-_HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$FLOYO_GIT_USER" "$FLOYO_GIT_PASSWORD"; }; f'
+_HELPER = (
+    '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$FLOYO_GIT_USER" "$FLOYO_GIT_PASSWORD"; }; f'
+)
 
 
 def split_address(url: str) -> tuple[str, str]:
     """(address without secrets, ``user:password`` or a token, as it stood in it). An ssh user is no secret."""
     match = _ACCOUNT.fullmatch(url)
-    if not match or (match["scheme"] not in ("http://", "https://") and ":" not in match["account"]):
+    web = match is not None and match["scheme"].lower() in ("http://", "https://")
+    if not match or not (web or ":" in match["account"]):
         return url, ""
-    keep = "" if match["scheme"].startswith("http") else match["account"].partition(":")[0] + "@"
+    keep = "" if web else match["account"].partition(":")[0] + "@"
     return f"{match['scheme']}{keep}{match['place']}{match['path']}", match["account"]
 
 
@@ -43,7 +48,7 @@ class Mirror:
         self.path, self.log = path, log
         address, account = split_address(url)
         user, _, password = (credentials or account).partition(":")
-        match = re.match(r"https?://[^/]+", address)
+        match = re.match(r"https?://[^/]+", address, re.IGNORECASE)
         settings = [
             ("remote.origin.url", address),
             ("tar.umask", "0022"),
@@ -51,7 +56,10 @@ class Mirror:
             # A repository in a directory of the host may belong to anybody; only its objects are read.
             ("safe.directory", "*"),
         ]
-        if user and match:
+        if address.startswith(("/", "file://")):
+            # For the process that reads that repository, which does not get these settings.
+            settings.append(("remote.origin.uploadpack", "git -c 'safe.directory=*' upload-pack"))
+        if match and (user or password):
             # The empty one first: no other helper gets to see, or to keep, what this one answers.
             settings += [("credential.helper", ""), (f"credential.{match.group()}.helper", _HELPER)]
         self.environment = {
@@ -73,7 +81,7 @@ class Mirror:
 
     def _ask(self, *words: str) -> tuple[int, str]:
         """(exit status, what git answers)."""
-        status, answer = self.log.ask(["git", *words], cwd=self.path, environment=self.environment, timeout=60.0)
+        status, answer, _ = self.log.ask(["git", *words], cwd=self.path, environment=self.environment, timeout=60.0)
         return status, answer.strip()
 
     def fetch(self) -> None:
@@ -152,7 +160,7 @@ class Mirror:
 
 
 def _last(output: str) -> str:
-    lines = [line for line in output.splitlines() if line.strip()]
-    return next(
-        (line for line in reversed(lines) if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "?"
-    )
+    """The cause; what git adds about all servers that it cannot read does not say it."""
+    lines = [line for line in output.partition("fatal: Could not read from remote")[0].splitlines() if line.strip()]
+    marked = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    return (marked or lines or ["it cannot be read"])[-1]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from base64 import b64encode
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.parse import unquote
+from urllib.request import Request, urlopen
 
 from ..errors import ConnectionLost, Unusable
 from ..hostprog.host import Config, Host
 from ..hostprog.releases import info, prune
 from ..hostprog.switch import history, previous_good, switch
 from .build import Source, build
+from .git import split_address
 from .rehearse import rehearse
 from .stage import stage
 
@@ -27,8 +31,8 @@ def carry_out(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     host = Host(Config.read(parameters["config"]))
     state = parameters["state"]
     if state == "built":
-        names = Source.__dataclass_fields__
-        source = Source(**{name: parameters[name] for name in names})
+        chosen = {name: parameters[name] for name in Source.__dataclass_fields__}
+        source = Source(**{**chosen, "credentials": parameters["credentials"] or ""})
         directory = Path(parameters["build_dir"] or f"{host.config.state_dir}/build")
         return build(host, directory, source, check=check, rebuild=parameters["rebuild"])
     if state == "staged":
@@ -69,9 +73,9 @@ def _staged(host: Host, parameters: Mapping[str, Any], *, check: bool) -> dict[s
     with tempfile.TemporaryDirectory(dir=host.config.state_dir) as directory:
         packed = Path(directory, "artifact.tar.zst")
         try:
-            with urlopen(url, timeout=DOWNLOAD_TIMEOUT) as answer, packed.open("wb") as stream:  # noqa: S310 (ours)
+            with urlopen(_request(url), timeout=DOWNLOAD_TIMEOUT) as answer, packed.open("wb") as stream:  # noqa: S310 (ours)
                 shutil.copyfileobj(answer, stream)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             raise ConnectionLost(
                 f"the artifact cannot be fetched: {getattr(error, 'reason', error)}",
                 code="ARTIFACT_UNREACHABLE",
@@ -79,3 +83,10 @@ def _staged(host: Host, parameters: Mapping[str, Any], *, check: bool) -> dict[s
                 next_step="try it with curl on this host; leave the variable empty to send the artifact over ssh",
             ) from error
         return stage(host, manifest, artifact, source=str(packed), verify=False, check=check)
+
+
+def _request(url: str) -> Request:
+    """Its account goes into a header: no address in an error, or in a server's log, shows it."""
+    address, account = split_address(url)
+    basic = b64encode(unquote(account).encode()).decode()
+    return Request(address, headers={"Authorization": f"Basic {basic}"} if account else {})  # noqa: S310 (ours)

@@ -54,12 +54,12 @@ class Log:
         cwd: Path,
         environment: Optional[Mapping[str, str]] = None,
         timeout: float,
-    ) -> tuple[int, str]:
-        """(exit status, all of its standard output) of a tool of ours that answers with data; warnings go to the log."""
+    ) -> tuple[int, str, str]:
+        """(exit status, all of the standard output, the end of the rest) of a tool of ours that answers with data."""
         with self.path.open("ab") as log, tempfile.TemporaryFile() as answer:
-            status, _ = self._run(argv, answer, log, cwd, environment, None, timeout)
+            status, begin = self._run(argv, answer, log, cwd, environment, None, timeout)
             answer.seek(0)
-            return status, answer.read().decode(errors="replace")
+            return status, answer.read().decode(errors="replace"), scrub(self._end(begin))
 
     def _run(
         self,
@@ -78,16 +78,19 @@ class Log:
         who: dict[str, Any] = {}
         if account is not None and os.geteuid() == 0:
             who = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-        with subprocess.Popen(
-            list(argv),
-            cwd=cwd,
-            env=None if environment is None else dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=log,
-            start_new_session=True,
-            **who,
-        ) as process, _guarded(process.pid):
+        with (
+            subprocess.Popen(
+                list(argv),
+                cwd=cwd,
+                env=None if environment is None else dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=log,
+                start_new_session=True,
+                **who,
+            ) as process,
+            _guarded(process.pid),
+        ):
             self._wait(process, Path(argv[0]).name, begin, timeout)
         return process.returncode, begin
 

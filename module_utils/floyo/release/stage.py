@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -11,10 +12,10 @@ from typing import Any
 from ..errors import Unusable
 from ..files import fsync_dir, read_json
 from ..hostprog.host import Host
-from ..hostprog.releases import STAGING, staged, sweep, tags, tree_lock
-from .artifact import tree_digest, unpack
+from ..hostprog.releases import STAGING, remove, staged, sweep, tags, tree_lock
+from .artifact import MANIFEST, tree_digest, unpack
 
-__all__ = ["fitting", "stage"]
+__all__ = ["altered", "fitting", "manifest_of", "stage"]
 
 # What must stay free beside the release: logs, the package in transit, a file system's own needs.
 RESERVE = 200 * 1024 * 1024
@@ -33,6 +34,16 @@ def fitting(manifest: Mapping[str, Any], found: Mapping[str, str]) -> str:
     return "" if same else f"it was built for {manifest['platform']} and this host is {found['platform']}"
 
 
+def altered(release: str) -> Unusable:
+    """What is said of a release that cannot be trusted and cannot be replaced either, since it serves."""
+    return Unusable(
+        f"release {release}, which this host serves, was altered after it was staged",
+        code="RELEASE_ALTERED",
+        expected="files as they were built",
+        next_step="deploy or roll back to another release; this one is then staged anew",
+    )
+
+
 def stage(
     host: Host, manifest: Mapping[str, Any], artifact: Mapping[str, Any], *, source: str, verify: bool, check: bool
 ) -> dict[str, Any]:
@@ -40,7 +51,11 @@ def stage(
 
     A release that is there is taken as it is; ``verify`` reads all of it again.
     """
-    release = manifest["release"]
+    release = str(manifest["release"])
+    if release.startswith(".") or os.path.basename(release) != release:
+        raise Unusable(
+            f"{release!r} is no name of a release", code="RELEASE_UNKNOWN", expected="the manifest of a build"
+        )
     target = Path(host.release_dir(release))
     with tree_lock(host):
         why = fitting(manifest, tags(host.config.python))
@@ -53,17 +68,12 @@ def stage(
             )
         result = {"release": release, "changed": True, "needs_artifact": False}
         if release in staged(host):
-            if read_json(str(target / "release.json")) == dict(manifest) and not (
-                verify and tree_digest(target) != manifest["files"]
-            ):
+            own = manifest_of(target)
+            # Another build of the same release has another date and the same content: what is whole stays.
+            if (own == dict(manifest) and not verify) or tree_digest(target) == own.get("files"):
                 return {**result, "changed": False}
             if release in (host.linked(), host.running()):
-                raise Unusable(
-                    f"release {release}, which this host serves, was altered after it was staged",
-                    code="RELEASE_ALTERED",
-                    expected="files as they were built",
-                    next_step="deploy or roll back to another release; this one is then staged anew",
-                )
+                raise altered(release)
         _room(host, manifest, artifact)
         if check:
             return result
@@ -75,9 +85,7 @@ def stage(
         try:
             unpack(Path(source), artifact["sha256"], aside)
             unpacked = aside / release
-            if tree_digest(unpacked) != manifest["files"] or read_json(str(unpacked / "release.json")) != dict(
-                manifest
-            ):
+            if tree_digest(unpacked) != manifest["files"] or manifest_of(unpacked) != dict(manifest):
                 raise Unusable(
                     f"release {release} is not what its manifest says after unpacking",
                     code="ARTIFACT_DAMAGED",
@@ -85,12 +93,21 @@ def stage(
                     next_step="build it again with -e floyo_rebuild=true",
                 )
             if target.exists():
-                shutil.rmtree(target)
+                remove(host, release)
             unpacked.rename(target)
             fsync_dir(str(target.parent))
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     return result
+
+
+def manifest_of(release: Path) -> dict[str, Any]:
+    """What a release says of itself; empty when it is damaged, which is as good as altered."""
+    try:
+        found = read_json(str(release / MANIFEST))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _room(host: Host, manifest: Mapping[str, Any], artifact: Mapping[str, Any]) -> None:
