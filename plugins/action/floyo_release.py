@@ -170,7 +170,8 @@ def _verb(state: str, arguments: dict[str, Any]) -> list[str]:
     words = ["switch", str(arguments["release"])]
     for key in ("token", "holder", "reason", "kind"):
         if arguments.get(key) not in (None, ""):
-            words += [f"--{key}", str(arguments[key])]
+            # One word: a reason may begin with a dash.
+            words.append(f"--{key}={arguments[key]}")
     return words
 
 

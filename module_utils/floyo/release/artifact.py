@@ -59,16 +59,21 @@ def size_of(root: Path) -> int:
 def pack(release: Path, target: Path) -> str:
     """Pack ``release`` into ``target`` (tar.zst) and return its sha256. The same tree gives the same bytes."""
     partial = target.with_name(target.name + ".partial")
-    _run(
-        [
-            "tar", "--create", f"--file={partial}", "--use-compress-program=zstd -T0 -3 -q",
-            "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=posix",
-            "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
-            f"--directory={release.parent}", release.name,
-        ],
-        f"{release.name} cannot be packed",
-        "room in the build directory",
-    )  # fmt: skip
+    try:
+        _run(
+            [
+                "tar", "--create", f"--file={partial}", "--use-compress-program=zstd -T0 -3 -q",
+                "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=posix",
+                "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+                f"--directory={release.parent}", release.name,
+            ],
+            f"{release.name} cannot be packed",
+            "room in the build directory",
+        )  # fmt: skip
+    except FloyoError:
+        # It may have filled the disk.
+        partial.unlink(missing_ok=True)
+        raise
     partial.chmod(0o640)
     digest = file_digest(partial)
     fd = os.open(partial, os.O_RDONLY)
@@ -96,7 +101,7 @@ def unpack(artifact: Path, sha256: str, directory: Path) -> None:
             "tar", "--extract", f"--file={artifact}", "--use-compress-program=zstd -q", "--no-same-owner",
             "--preserve-permissions", f"--directory={directory}",
         ],
-        f"{artifact.name} cannot be unpacked",
+        "the artifact cannot be unpacked",
         f"room in {directory}",
     )  # fmt: skip
     # One call for the whole file system instead of one for each of thousands of files.

@@ -84,12 +84,15 @@ class _Build:
 
     def known(self, key: str) -> Optional[dict[str, Any]]:
         """The record of an earlier build of the same, when its artifact is whole."""
-        for path in sorted(self.artifacts.glob("*.json")):
-            record: dict[str, Any] = read_json(str(path))
-            if record.get("key") == key and not self.rebuild:
-                packed = Path(record["artifact"]["path"])
-                if packed.exists() and file_digest(packed) == record["artifact"]["sha256"]:
-                    return record
+        if self.rebuild:
+            return None
+        records = [_read(path) for path in self.artifacts.glob("*.json")]
+        same = [record for record in records if record.get("key") == key]
+        # One that was built again has newer packages: the older one must not come back.
+        for record in sorted(same, key=lambda record: float(record["manifest"]["built_at"]), reverse=True)[:1]:
+            packed = Path(record["artifact"]["path"])
+            if packed.exists() and file_digest(packed) == record["artifact"]["sha256"]:
+                return record
         return None
 
     def run(self, *, check: bool) -> dict[str, Any]:
@@ -314,6 +317,15 @@ def build(host: Host, directory: Path, source: Source, *, check: bool, rebuild: 
 
 def _record(artifact: Path) -> str:
     return str(artifact)[: -len(".tar.zst")] + ".json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A record; empty when it is damaged, which is as good as none: the release is packed again."""
+    try:
+        record: dict[str, Any] = read_json(str(path), default={})
+    except ValueError:
+        return {}
+    return record
 
 
 def _result(record: Mapping[str, Any], *, changed: bool) -> dict[str, Any]:

@@ -25,6 +25,8 @@ _NO_UVICORN = 41
 _INCLUDED = re.compile(
     r"(?:-r|--requirement|(?P<constraint>-c|--constraint)|(?P<links>-f|--find-links))[ =]*['\"]?(?P<file>[^'\"]+)['\"]?"
 )
+# The working directory is the project's: none of its modules (types.py, logging.py) runs as root in place of Python's.
+_ISOLATED = ("-I", "-m")
 _CONSTRAINT = re.compile(r"-c|--constraint")
 _IMPORT = f"""
 import importlib, sys
@@ -161,7 +163,7 @@ class Packages:
             making = self.tools.with_name(self.tools.name + ".new")
             shutil.rmtree(making, ignore_errors=True)
             self._must(
-                [self.python, "-m", "venv", str(making)],
+                [self.python, *_ISOLATED, "venv", str(making)],
                 self.tools.parent,
                 "PYTHON_UNUSABLE",
                 f"{self.python} cannot make a virtual environment",
@@ -185,7 +187,7 @@ class Packages:
 
     def _pip(self, *words: str) -> list[str]:
         python = str(self.tools / "bin" / "python")
-        return [python, "-m", "pip", "--disable-pip-version-check", "--no-input", *words]
+        return [python, *_ISOLATED, "pip", "--disable-pip-version-check", "--no-input", *words]
 
     def resolve(self, project: Path, requirements: Sequence[str], lock: str, scratch: Path) -> Locked:
         """The exact versions that will be installed."""
@@ -223,8 +225,8 @@ class Packages:
         """The packages of uv.lock. An interpreter that is not there is an error and nothing to download."""
         text = self._must(
             [
-                str(self.tools / "bin" / "python"), "-m", "uv", "export", "--frozen", groups, "--no-emit-project",
-                "--no-header", "--no-annotate", "--format=requirements-txt", "--quiet", "--no-python-downloads",
+                str(self.tools / "bin" / "python"), *_ISOLATED, "uv", "export", "--frozen", groups,
+                "--no-emit-project", "--no-header", "--no-annotate", "--format=requirements-txt", "--quiet", "--no-python-downloads",
                 f"--python={self.python}",
             ],
             project,
@@ -238,7 +240,7 @@ class Packages:
     def make(self, venv: Path) -> None:
         """An empty environment at ``venv``, its final path."""
         self._must(
-            [self.python, "-m", "venv", "--without-pip", "--symlinks", str(venv)],
+            [self.python, *_ISOLATED, "venv", "--without-pip", "--symlinks", str(venv)],
             venv.parent,
             "PYTHON_UNUSABLE",
             f"{self.python} cannot make a virtual environment",
@@ -326,7 +328,7 @@ class Packages:
         """
         self.log.run(
             [
-                str(release / ".venv" / "bin" / "python"), "-m", "compileall", "-qq", "-j", "0",
+                str(release / ".venv" / "bin" / "python"), "-S", *_ISOLATED, "compileall", "-qq", "-j", "0",
                 "--invalidation-mode", "unchecked-hash", str(release),
             ],
             cwd=release,
@@ -382,7 +384,9 @@ def run_tests(
     """Run the application's own tests; returns their last line."""
     bins = [tests / "bin", release / ".venv" / "bin"]
     argv = _words(command)
-    program = shutil.which(argv[0], path=os.pathsep.join([*map(str, bins), os.defpath]))
+    # A name with a slash is one of the project's, as in a shell there.
+    wanted = str(project / argv[0]) if "/" in argv[0] else argv[0]
+    program = shutil.which(wanted, path=os.pathsep.join([*map(str, bins), os.defpath]))
     if program is None:
         raise Unusable(
             f"the test command's program {argv[0]} is not in the release",

@@ -87,8 +87,11 @@ class Mirror:
     def fetch(self) -> None:
         """Bring the mirror up to date, moved tags and branches included."""
         self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
-        if not (self.path / "HEAD").exists():
-            self._git("init", "--quiet", "--bare", ".")
+        # Idempotent: it also mends what a killed one began.
+        self._git("init", "--quiet", "--bare", ".")
+        # One build at a time holds the host's lock, so a lock of git's is a killed fetch's.
+        for left in self.path.rglob("*.lock"):
+            left.unlink()
         # A release holds all that is tracked, also what a project leaves out of its downloads, such as its tests.
         write_atomic(str(self.path / "info" / "attributes"), b"* -export-ignore -export-subst\n", mode=0o644)
         status, output = self._git(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from base64 import b64encode
@@ -70,11 +71,12 @@ def _staged(host: Host, parameters: Mapping[str, Any], *, check: bool) -> dict[s
     first = stage(host, manifest, artifact, source=source, verify=parameters["verify"], check=check)
     if not (first["needs_artifact"] and url):
         return first
-    with tempfile.TemporaryDirectory(dir=host.config.state_dir) as directory:
-        packed = Path(directory, "artifact.tar.zst")
+    # A file without a name goes with this process, also when that is killed.
+    with tempfile.TemporaryFile(dir=host.config.state_dir) as stream:
         try:
-            with urlopen(_request(url), timeout=DOWNLOAD_TIMEOUT) as answer, packed.open("wb") as stream:  # noqa: S310 (ours)
+            with urlopen(_request(url), timeout=DOWNLOAD_TIMEOUT) as answer:  # noqa: S310 (ours)
                 shutil.copyfileobj(answer, stream)
+            stream.flush()
         except (OSError, ValueError, HTTPException) as error:
             raise ConnectionLost(
                 f"the artifact cannot be fetched: {getattr(error, 'reason', error)}",
@@ -82,7 +84,7 @@ def _staged(host: Host, parameters: Mapping[str, Any], *, check: bool) -> dict[s
                 expected="floyo_artifact_url to be readable from this host",
                 next_step="try it with curl on this host; leave the variable empty to send the artifact over ssh",
             ) from error
-        return stage(host, manifest, artifact, source=str(packed), verify=False, check=check)
+        return stage(host, manifest, artifact, source=f"/proc/{os.getpid()}/fd/{stream.fileno()}", verify=False, check=check)
 
 
 def _request(url: str) -> Request:

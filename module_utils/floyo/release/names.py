@@ -39,10 +39,14 @@ def release_name(version: str, key: str, tree: str, locked: str) -> str:
 
 
 def newest(tags: Iterable[str]) -> list[str]:
-    """Tags with the highest version first: v1.10.0 before v1.9.0."""
-    return sorted(
-        tags, key=lambda tag: [(int(p), "") if p.isdigit() else (-1, p) for p in _PIECES.findall(tag)], reverse=True
-    )
+    """Tags with the highest version first: v1.10.0 before v1.9.0, and v1.10.0 before its candidate v1.10.0-rc1."""
+    return sorted(tags, key=_rank, reverse=True)
+
+
+def _rank(tag: str) -> list[tuple[int, str]]:
+    """A dot counts more than the end, and anything else less."""
+    pieces = [(int(p), "") if p.isdecimal() else (0 if p == "." else -1, p) for p in _PIECES.findall(tag)]
+    return [*pieces, (0, "")]
 
 
 def nearest(wanted: str, tags: Iterable[str], *, limit: int = 5) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import shutil
 import subprocess
 import tempfile
 import time
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from ..errors import FloyoError, TimedOut
+from ..errors import FloyoError, TimedOut, Unusable
 from ..postgres.url import scrub
 
 __all__ = ["Log"]
@@ -72,6 +73,13 @@ class Log:
         timeout: float,
     ) -> tuple[int, int]:
         """(exit status, where its output begins in the log)."""
+        if shutil.which(argv[0]) is None:
+            raise Unusable(
+                f"{argv[0]} is not installed on this host",
+                code="PROGRAM_MISSING",
+                expected="what provisioning installs on a build host",
+                next_step="ansible-playbook playbooks/provision.yml --limit this host",
+            )
         log.write(f"$ {scrub(' '.join(argv))}\n".encode(errors="replace"))
         log.flush()
         begin = log.tell()
