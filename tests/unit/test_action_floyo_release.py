@@ -140,7 +140,7 @@ def test_a_switch_quotes_what_people_write(action: Any) -> None:
         action, state="switched", release="v1-00000000", token=7, holder="a@b pid 1", reason=reason, kind="rollback"
     )
     assert action.commands[0][4:] == [
-        "switch", "v1-00000000", "--token", "7", "--holder", "a@b pid 1", "--reason", reason, "--kind", "rollback"
+        "switch", "v1-00000000", "--token=7", "--holder=a@b pid 1", f"--reason={reason}", "--kind=rollback"
     ]  # fmt: skip
     assert result == {"changed": True, "outcome": "switched"}
 
