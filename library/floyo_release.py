@@ -151,6 +151,9 @@ options:
     description: A directory on the controller that keeps artifacts between V(built) and V(staged).
     type: path
     default: ""
+  ready_timeout:
+    description: Seconds in which a rehearsed release must be ready. Left out, as long as the host waits at a switch.
+    type: float
   verify:
     description: Read all files of a release that is already staged.
     type: bool
@@ -336,6 +339,7 @@ SPEC: dict[str, Any] = {
     "artifact_url": TEXT,
     "source": {"type": "path", "default": ""},
     "fetched": {"type": "path", "default": ""},
+    "ready_timeout": {"type": "float"},
     "verify": {"type": "bool", "default": False},
     "graphs": {"type": "bool", "default": False},
     "keep": {"type": "int", "default": 5},

@@ -52,7 +52,8 @@ def carry_out(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
                 next_step="floyo-release status on this host, then name the release",
             )
     if state == "rehearsed":
-        return rehearse(host, release, check=check)
+        timeout = parameters["ready_timeout"] or host.config.ready_timeout
+        return rehearse(host, release, timeout=timeout, check=check)
     return switch(
         host,
         release,
@@ -84,7 +85,9 @@ def _staged(host: Host, parameters: Mapping[str, Any], *, check: bool) -> dict[s
                 expected="floyo_artifact_url to be readable from this host",
                 next_step="try it with curl on this host; leave the variable empty to send the artifact over ssh",
             ) from error
-        return stage(host, manifest, artifact, source=f"/proc/{os.getpid()}/fd/{stream.fileno()}", verify=False, check=check)
+        return stage(
+            host, manifest, artifact, source=f"/proc/{os.getpid()}/fd/{stream.fileno()}", verify=False, check=check
+        )
 
 
 def _request(url: str) -> Request:

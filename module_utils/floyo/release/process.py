@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import shutil
 import subprocess
 import tempfile
 import time
@@ -73,13 +72,6 @@ class Log:
         timeout: float,
     ) -> tuple[int, int]:
         """(exit status, where its output begins in the log)."""
-        if shutil.which(argv[0]) is None:
-            raise Unusable(
-                f"{argv[0]} is not installed on this host",
-                code="PROGRAM_MISSING",
-                expected="what provisioning installs on a build host",
-                next_step="ansible-playbook playbooks/provision.yml --limit this host",
-            )
         log.write(f"$ {scrub(' '.join(argv))}\n".encode(errors="replace"))
         log.flush()
         begin = log.tell()
@@ -87,8 +79,8 @@ class Log:
         if account is not None and os.geteuid() == 0:
             who = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         with (
-            subprocess.Popen(
-                list(argv),
+            _started(
+                argv,
                 cwd=cwd,
                 env=None if environment is None else dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -132,6 +124,18 @@ class Log:
     def tail(self) -> list[str]:
         """The newest lines, without passwords."""
         return scrub(self._end(0)).splitlines()[-TAIL_LINES:]
+
+
+def _started(argv: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(list(argv), **how)
+    except OSError as error:
+        raise Unusable(
+            f"{argv[0]} cannot be started: {error}",
+            code="PROGRAM_UNUSABLE",
+            expected="a program of this host that the account of the tests may run, too",
+            next_step="ansible-playbook playbooks/provision.yml --limit this host",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -16,8 +16,8 @@ from ..hostprog.host import LOG_LINES, Host
 __all__ = ["rehearse"]
 
 
-def rehearse(host: Host, release: str, *, check: bool) -> dict[str, Any]:
-    """``release, seconds, changed: false``; raises FloyoError with the log's end when it does not become ready.
+def rehearse(host: Host, release: str, *, timeout: float, check: bool) -> dict[str, Any]:
+    """``release, seconds, changed: false``; raises FloyoError with the log's end when it is not ready after ``timeout`` seconds.
 
     It runs as a transient unit of systemd with the limits of a stranger, and is gone afterwards whatever happens.
     """
@@ -33,7 +33,7 @@ def rehearse(host: Host, release: str, *, check: bool) -> dict[str, Any]:
     unit = f"{host.config.name}-rehearsal-{secrets.token_hex(4)}.service"
     begin = time.monotonic()
     started = subprocess.run(
-        _command(host, unit, directory, manifest, port),
+        _command(host, unit, directory, manifest, port, timeout),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -46,12 +46,12 @@ def rehearse(host: Host, release: str, *, check: bool) -> dict[str, Any]:
             next_step=f"journalctl -u {unit}",
         )
     try:
-        fault = _wait(host, unit, port, begin + host.config.ready_timeout)
+        fault = _wait(host, unit, port, begin + timeout)
         if fault:
             raise FloyoError(
                 f"{release} does not become ready beside the running release: {fault}",
                 code="REHEARSAL_FAILED",
-                expected=f"{host.config.readiness_url} to answer 200 within {host.config.ready_timeout:g} s",
+                expected=f"{host.config.readiness_url} to answer 200 within {timeout:g} s",
                 next_step="read log_tail; the running release was not touched",
                 log_tail=_lines(unit),
             )
@@ -61,7 +61,7 @@ def rehearse(host: Host, release: str, *, check: bool) -> dict[str, Any]:
     return {"changed": False, "release": release, "seconds": round(time.monotonic() - begin, 2)}
 
 
-def _command(host: Host, unit: str, directory: str, manifest: dict[str, Any], port: int) -> list[str]:
+def _command(host: Host, unit: str, directory: str, manifest: dict[str, Any], port: int, timeout: float) -> list[str]:
     config = host.config
     properties = {
         "Type": "exec",
@@ -77,7 +77,7 @@ def _command(host: Host, unit: str, directory: str, manifest: dict[str, Any], po
         "KillMode": "control-group",
         "TimeoutStopSec": "3",
         # Should this program be killed, systemd ends the rehearsal.
-        "RuntimeMaxSec": f"{config.ready_timeout + 30:g}",
+        "RuntimeMaxSec": f"{timeout + 30:g}",
         "Environment": f"PYTHONUNBUFFERED=1 HOME=/tmp FLOYO_RELEASE={manifest['release']} FLOYO_VERSION={manifest['version']}",
     }
     return [
