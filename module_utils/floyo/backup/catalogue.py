@@ -23,6 +23,7 @@ class Files:
     dump_size: Optional[int] = None
     manifest: Optional[str] = None
     checked: Optional[str] = None
+    drilled: Optional[str] = None
     partial_size: Optional[int] = None
     running: Optional[str] = None
     temporary: tuple[str, ...] = ()
@@ -111,13 +112,17 @@ def _entry(
         "suspect": "",
         "server_version": "",
         "verified_at": "",
+        "drilled_at": "",
+        "drill_problem": "",
         # How long a restore takes: only a restore can tell.
         "seconds": None,
         "dump_seconds": None,
     }
     if manifest is not None:
-        checked = _checked(found.checked, manifest)
-        problem = problem or checked.get("problem", "")
+        checked, drilled = _noted(found.checked, manifest), _noted(found.drilled, manifest)
+        drill_problem = str(drilled.get("problem") or "")
+        # A dump that came back as something else is no backup, however well it reads.
+        problem = problem or str(checked.get("problem") or "") or drill_problem
         about = {key: str(manifest["about"].get(key) or "") for key in ("release", "version", "commit", "reason")}
         entry.update(
             about,
@@ -129,19 +134,20 @@ def _entry(
             rows=sum(manifest["rows"].values()),
             suspect=manifest.get("suspect", ""),
             server_version=manifest["server"].get("version", ""),
-            verified_at=checked.get("at", manifest.get("verified_at", "")),
+            verified_at=str(checked.get("at") or manifest.get("verified_at", "")),
+            drilled_at="" if drill_problem else str(drilled.get("at") or ""),
+            drill_problem=drill_problem,
+            seconds=drilled.get("seconds"),
             dump_seconds=manifest["seconds"].get("dump"),
         )
     # The manifest is written after the dump was read back, so it vouches for the first time.
     return {**entry, "verified": manifest is not None and not problem, "problem": problem}
 
 
-def _checked(text: Optional[str], manifest: Mapping[str, Any]) -> dict[str, str]:
-    """The newest look at the dump: when, and what was wrong. Nothing when it was not about this manifest."""
+def _noted(text: Optional[str], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the newest look at the dump, or its newest restore, has found. Nothing when it was not about this manifest."""
     try:
         record = json.loads(text or "{}")
     except ValueError:
         return {}  # a note about the dump, not a part of it: the next look writes it again
-    if not isinstance(record, dict) or record.get("manifest") != manifest["digest"]:
-        return {}
-    return {"at": str(record.get("at") or ""), "problem": str(record.get("problem") or "")}
+    return record if isinstance(record, dict) and record.get("manifest") == manifest["digest"] else {}

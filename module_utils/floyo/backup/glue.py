@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -34,7 +35,7 @@ from .judge import (
 from .manifest import link_to, seal
 from .naming import is_label, label_for, next_moment, stamp
 from .programs import Streamed, dump, find_programs, offers, read_back
-from .server import Server, Table
+from .server import Counts, Server, Table
 from .store import Store, explained
 
 __all__ = ["backup"]
@@ -155,10 +156,10 @@ class _Backup:
                 find_programs(self.asked["bin_dir"]), self.facts["version_num"] // 10000, needs
             )
             self.compress = compression(self.asked["compress"], self.programs.major, partial(offers, self.programs))
-            wait = min(self.deadline, time.monotonic() + self.asked["lock_wait"])
+            until = min(self.deadline, time.monotonic() + self.asked["lock_wait"])
             # The host's lock first, then the database's: everybody in this order.
-            with self.store.lock(wait, create=not self.check_mode):
-                self.server.take_lock(self.facts["database"], wait)
+            with self.store.lock(until, create=not self.check_mode):
+                self.server.take_lock(self.facts["database"], until)
                 return self.under_lock()
 
     def require_primary(self) -> None:
@@ -210,12 +211,13 @@ class _Backup:
                 if not self.check_mode:
                     moment, label = self.new_label()
                     unfinished.enter_context(self.store.discarding(label))
-                    written = self.dump(label, snapshot, plan["forecast"])
-                    rows = self.timed("count", self.server.counts, self.tables)
+                    with self.counting() as counting:
+                        written = self.dump(label, snapshot, plan["forecast"])
+                        counts = counting.result()
             # What follows takes time and needs the database no more: its tables are free.
             if not self.check_mode:
                 toc = self.timed("verify", self.verified, label, written)
-                backup = self.published(label, moment, written, rows, toc)
+                backup = self.published(label, moment, written, counts, toc)
         return {
             "changed": True,
             "plan": plan,
@@ -259,6 +261,18 @@ class _Backup:
         result = work(*arguments)
         self.seconds[what] = round(time.monotonic() - begin, 3)
         return result
+
+    @contextmanager
+    def counting(self) -> Iterator[Future[Counts]]:
+        """Count while pg_dump works: the same snapshot, another of the machine's processors."""
+        with ThreadPoolExecutor(1) as pool:
+            counting = pool.submit(self.timed, "count", self.server.counts, self.tables)
+            try:
+                yield counting
+            finally:
+                while not counting.done():  # the dump has failed; between two statements there is nothing to cancel
+                    self.server.cancel()
+                    wait([counting], timeout=0.2)
 
     def dump(self, label: str, snapshot: str, expected: int) -> Streamed:
         facts = {"database": self.facts["database"], "forecast": expected, "since": self.started}
@@ -311,11 +325,9 @@ class _Backup:
             )
         return toc
 
-    def published(
-        self, label: str, moment: datetime, written: Streamed, rows: dict[str, int], toc: Toc
-    ) -> dict[str, Any]:
+    def published(self, label: str, moment: datetime, written: Streamed, counts: Counts, toc: Toc) -> dict[str, Any]:
         # One that looked wrong itself is no measure for the next.
-        suspect = shrunk(rows, self.catalogue.newest(self.facts["database"], suspects=False))
+        suspect = shrunk(counts.rows, self.catalogue.newest(self.facts["database"], suspects=False))
         if self.asked["accept_shrink"]:
             suspect = ""
         if suspect:
@@ -338,7 +350,8 @@ class _Backup:
                     "compress": self.compress,
                     "toc": toc.facts(),
                 },
-                "rows": rows,
+                "rows": counts.rows,
+                "hashes": counts.hashes,
                 "suspect": suspect,
                 "server": {key: self.facts[key] for key in identity},
                 "client": {"version": self.programs.version},

@@ -17,6 +17,7 @@ KINDS = {
     "dump": ".dump",
     "manifest": ".json",
     "checked": ".checked.json",  # what the newest look at the dump found
+    "drilled": ".drilled.json",  # what its newest restore found, and how long it took
     "partial": ".dump.partial",
     "running": ".running.json",  # whose work the partial one is, and how far it has come
 }
@@ -60,7 +61,7 @@ def parse_name(name: str) -> Optional[tuple[str, str]]:
 
     A note's temporary file is none of them: notes are written without the lock, maybe just now.
     """
-    hidden = re.fullmatch(r"\.(\d{8}T\d{6}Z-[0-9a-f]{6})(?:\.running)?\.json\.\w+", name)
+    hidden = re.fullmatch(r"\.(\d{8}T\d{6}Z-[0-9a-f]{6})(?:\.running|\.drilled)?\.json\.\w+", name)
     if hidden:
         return hidden[1], "temporary"
     match = _LABEL.match(name)

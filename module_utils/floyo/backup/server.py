@@ -16,7 +16,7 @@ from ..postgres.url import DatabaseUrl, scrub
 from ..text import shorten
 from .schema import OBJECTS_SQL, USER_SCHEMAS, fingerprint, not_of_extension
 
-__all__ = ["Server", "Table"]
+__all__ = ["Counts", "Server", "Table"]
 
 # What the server may be set to; a long dump or a long wait is none of it. Names that it does not know are passed over.
 _SETTINGS = {
@@ -27,6 +27,13 @@ _SETTINGS = {
     "search_path": "pg_catalog",
     "standard_conforming_strings": "on",
     "default_transaction_deferrable": "off",
+    # How values look as text, of which the hashes of tables are made.
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
 }
 _EARLIER_RUN_GRACE = 5.0
 _LISTED = 10
@@ -43,10 +50,19 @@ class Table:
         return f"{self.schema}.{self.name}"
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Rows and hash of each table."""
+
+    rows: dict[str, int]
+    hashes: dict[str, str]
+
+
 class Server:
     """One connection. It holds the lock and the snapshot; both end with it, whatever ends us."""
 
-    def __init__(self, url: DatabaseUrl) -> None:
+    def __init__(self, url: DatabaseUrl, what: str = "backup") -> None:
+        """``what`` we do is in our connection's name."""
         self._url = url
         self._psycopg = _driver()
         with self._explained("connect"):
@@ -55,7 +71,7 @@ class Server:
                     "connect_timeout": "10",
                     "keepalives_idle": "30",
                     **url.conninfo(),
-                    "application_name": application_name("backup"),
+                    "application_name": application_name(what),
                 },
                 autocommit=True,
             )
@@ -68,6 +84,10 @@ class Server:
 
     def close(self) -> None:
         self._connection.close()
+
+    def cancel(self) -> None:
+        """End the statement that another thread waits for."""
+        self._connection.cancel()
 
     def _rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._explained("ask the server"):
@@ -276,13 +296,21 @@ class Server:
         rows = self._rows(f"SELECT version_num FROM {_quoted(found[0])} ORDER BY 1")
         return {"heads": [row[0] for row in rows], "version_table": str(found[0])}
 
-    def counts(self, tables: Sequence[Table]) -> dict[str, int]:
-        """Rows of each table, exactly, in the snapshot."""
-        return {
-            str(table): self._rows(f"SELECT count(*) FROM ONLY {_quoted(table)}")[0][0]
-            for table in tables
-            if not table.partitioned
-        }
+    def counts(self, tables: Sequence[Table]) -> Counts:
+        """Of each table its rows, exactly, and a sum of their hashes, which no order changes. In the snapshot."""
+        rows, hashes = {}, {}
+        for table in tables:
+            if not table.partitioned:
+                (found,) = self._rows(
+                    "SELECT count(*), coalesce(sum(hashtextextended((t.*)::text, 0)), 0)::text"
+                    f" FROM ONLY {_quoted(table)} t"
+                )
+                rows[str(table)], hashes[str(table)] = found
+        return Counts(rows, hashes)
+
+    def analyze(self) -> None:
+        """Statistics do not come with a restore; without them the first queries are slow."""
+        self._rows("ANALYZE")
 
     # --- errors -------------------------------------------------------------------------------------------------------
 

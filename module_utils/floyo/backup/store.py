@@ -63,9 +63,7 @@ class Store:
             text = Path(path).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return files  # renamed or removed since the directory was read
-        if kind == "manifest":
-            return replace(files, manifest=text)
-        return replace(files, checked=text) if kind == "checked" else replace(files, running=text)
+        return replace(files, **{kind: text})
 
     def catalogue(self) -> Catalogue:
         return read_catalogue(self.directory, self.scan())
@@ -187,10 +185,23 @@ class Store:
             write_json(self.path(label, "manifest"), manifest)
             self._remove([name_of(label, "running")])
 
-    def note(self, label: str, record: Mapping[str, Any]) -> None:
-        """What a look at the dump has found."""
+    def note(self, label: str, record: Mapping[str, Any], *, kind: str = "checked") -> None:
+        """What a look at the dump has found, or (``drilled``) its restore."""
         with explained(self.directory):
-            write_json(self.path(label, "checked"), record)
+            write_json(self.path(label, kind), record)
+
+    def done(self, label: str) -> None:
+        """What ``report`` has said of a backup that is there is over."""
+        with explained(self.directory):
+            self._remove([name_of(label, "running")])
+
+    def remove(self, label: str) -> None:
+        """A backup goes. First whose work it is, then what makes it a backup: killed at any point, the next run either
+        finds all of it or sweeps the rest."""
+        self.report(label, {"phase": "removing"}, durable=True)
+        with explained(self.directory):
+            for kind in ("manifest", "checked", "drilled", "dump", "running"):
+                self._remove([name_of(label, kind)])
 
     # --- unfinished work ----------------------------------------------------------------------------------------------
 
@@ -210,8 +221,9 @@ class Store:
         if files.partial_size is not None:
             names.append(name_of(label, "partial"))
         if files.running is not None:
-            if files.dump_size is not None and files.manifest is None:
-                names.append(name_of(label, "dump"))
+            if files.manifest is None:
+                found = {"checked": files.checked, "drilled": files.drilled, "dump": files.dump_size}
+                names += [name_of(label, kind) for kind, value in found.items() if value is not None]
             names.append(name_of(label, "running"))  # last: it is what says that the others are left over
         return names
 
