@@ -300,6 +300,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible.module_utils.floyo.module import run
+from ansible.module_utils.floyo.release.git import secrets_of
 from ansible.module_utils.floyo.release.glue import carry_out
 
 TEXT = {"type": "str", "default": ""}
@@ -348,6 +349,9 @@ SPEC: dict[str, Any] = {
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
+    for address in ("repository", "artifact_url"):
+        # Ansible shows a module's arguments in its result: what is secret in them is only known now.
+        module.no_log_values.update(secrets_of(module.params[address] or ""))
     return carry_out(module.params, check=module.check_mode)
 
 

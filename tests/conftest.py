@@ -52,7 +52,7 @@ class ModuleResult:
         return self.json[key]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_module() -> Callable[..., ModuleResult]:
     """``run_module("floyo_health", {...}, check=False, diff=False)`` runs the module's main() in this process.
 

@@ -107,4 +107,4 @@ def test_a_killed_builder_takes_its_programs_with_it(tmp_path: Path) -> None:
 def test_a_program_that_is_not_installed_is_named(log: Log) -> None:
     with pytest.raises(FloyoError, match="no-such-program") as caught:
         log.run(["no-such-program"], cwd=log.path.parent, timeout=1.0)
-    assert caught.value.code == "PROGRAM_MISSING"
+    assert caught.value.code == "PROGRAM_UNUSABLE"

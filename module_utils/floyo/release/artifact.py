@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import FloyoError, Unusable
 from ..files import fsync_dir
 
-__all__ = ["file_digest", "pack", "size_of", "tree_digest", "unpack"]
+__all__ = ["file_digest", "make_durable", "pack", "size_of", "tree_digest", "unpack"]
 
 MANIFEST = "release.json"
 _BLOCK = 1 << 20
@@ -104,7 +104,11 @@ def unpack(artifact: Path, sha256: str, directory: Path) -> None:
         "the artifact cannot be unpacked",
         f"room in {directory}",
     )  # fmt: skip
-    # One call for the whole file system instead of one for each of thousands of files.
+    make_durable(directory)
+
+
+def make_durable(directory: Path) -> None:
+    """One call for the whole file system instead of one for each of thousands of files."""
     _run(["sync", "--file-system", str(directory)], f"{directory} cannot be written", "a disk that works")
 
 

@@ -24,7 +24,7 @@ from ..files import read_json, write_atomic, write_json
 from ..hostprog.host import Host
 from ..hostprog.releases import remove, staged, sweep, tags, tree_lock
 from ..migrations.graph import read_graph
-from .artifact import MANIFEST, file_digest, pack, size_of, tree_digest
+from .artifact import MANIFEST, file_digest, make_durable, pack, size_of, tree_digest
 from .environment import Locked, Packages, check_import, expanded, lock_of, run_tests
 from .git import Mirror
 from .names import RECIPE, build_key, release_name, version_of
@@ -73,6 +73,7 @@ class _Build:
     def __init__(self, host: Host, directory: Path, source: Source, *, rebuild: bool) -> None:
         self.host, self.directory, self.source, self.rebuild = host, directory, source, rebuild
         self.tags = tags(host.config.python)
+        self.account = _account(source.test_user)
         self.log = Log(directory / "logs" / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.log")
         for old in sorted((directory / "logs").glob("*.log"))[:-KEPT_LOGS]:
             old.unlink()
@@ -244,22 +245,23 @@ class _Build:
             "size": size_of(target),
             "files": tree_digest(target),
         }
-        os.sync()
+        make_durable(target)
         write_json(str(target / MANIFEST), manifest, mode=0o644)
         return manifest
 
     def prove(self, target: Path, tree: Path, locked: Locked, requirements: Sequence[str]) -> dict[str, Any]:
         """The application imports and its own tests pass, as somebody who may read nothing of production's."""
         source = self.source
-        account = _account(source.test_user)
         scratch = self.work / "scratch"
         tree.rename(scratch)
         if os.geteuid() == 0:
             for directory, names, files in os.walk(scratch):
                 for path in (directory, *(os.path.join(directory, name) for name in [*names, *files])):
-                    os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+                    os.chown(path, self.account.pw_uid, self.account.pw_gid, follow_symlinks=False)
         project = scratch / source.project_dir
-        check_import(target, project, source.asgi, environment=source.test_environment, account=account, log=self.log)
+        check_import(
+            target, project, source.asgi, environment=source.test_environment, account=self.account, log=self.log
+        )
         if not source.test_command.strip():
             return {"command": "", "passed": None, "summary": "the application has no tests", "seconds": 0.0}
         frozen = self.work / "frozen.txt"
@@ -271,7 +273,7 @@ class _Build:
         begin = time.monotonic()
         summary = run_tests(
             target, tests, project, source.test_command,
-            environment=source.test_environment, account=account, timeout=source.test_timeout, log=self.log,
+            environment=source.test_environment, account=self.account, timeout=source.test_timeout, log=self.log,
         )  # fmt: skip
         return {
             "command": source.test_command,

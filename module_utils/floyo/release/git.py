@@ -14,7 +14,7 @@ from ..files import write_atomic
 from .names import nearest
 from .process import Log
 
-__all__ = ["Mirror", "split_address"]
+__all__ = ["Mirror", "secrets_of", "split_address"]
 
 FETCH_TIMEOUT = 900.0
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
@@ -35,6 +35,13 @@ def split_address(url: str) -> tuple[str, str]:
         return url, ""
     keep = "" if web else match["account"].partition(":")[0] + "@"
     return f"{match['scheme']}{keep}{match['place']}{match['path']}", match["account"]
+
+
+def secrets_of(url: str) -> set[str]:
+    """What must not be shown of an address: its password or token, as it stands there and as it is meant."""
+    account = split_address(url)[1]
+    word = account.partition(":")[2] or account
+    return {word, unquote(word)} - {""}
 
 
 class Mirror:

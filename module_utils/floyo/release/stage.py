@@ -52,7 +52,7 @@ def stage(
     A release that is there is taken as it is; ``verify`` reads all of it again.
     """
     release = str(manifest["release"])
-    if release.startswith(".") or os.path.basename(release) != release:
+    if not release or release.startswith(".") or os.path.basename(release) != release:
         raise Unusable(
             f"{release!r} is no name of a release", code="RELEASE_UNKNOWN", expected="the manifest of a build"
         )
