@@ -28,11 +28,16 @@ from unittest import mock
 
 import ansible.module_utils
 import ansible.module_utils.basic
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 sys.path.insert(0, str(ROOT / "library"))
+
+# A machine that is busy makes an example slow, not wrong.
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")
