@@ -503,13 +503,6 @@ GATES: dict[str, tuple[str, Change, dict[str, Any], str]] = {
         {"test_command": "sh ./check"},
         "tests/test_a.py::test_b",
     ),
-    "tests without end": (
-        "BUILD_TIMED_OUT",
-        {},
-        {"test_command": "sleep 1000", "test_timeout": 0.5},
-        "sleep was stopped",
-    ),
-    "no such test program": ("TESTS_FAILED", {}, {"test_command": "nose2 -v"}, "nose2"),
     "no such account": ("ACCOUNT_UNKNOWN", {}, {"test_user": "nobody-of-that-name"}, "nobody-of-that-name"),
 }
 
@@ -869,6 +862,11 @@ def test_a_name_that_leaves_the_directory_is_refused(built: Built, receiver: Box
     receiver("staged", manifest=manifest, artifact=built.result["artifact"], fails="RELEASE_UNKNOWN")
 
 
+def test_a_build_does_not_begin_on_a_full_disk(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible.module_utils.floyo.release.stage.RESERVE", 2**60)
+    assert "a build needs" in box.built(repository(tmp_path / "s", project()), check=True, fails="DISK_FULL")["msg"]
+
+
 def test_what_a_killed_unpacking_left_goes(built: Built, receiver: Box) -> None:
     left = receiver.releases / ".staging-v0-00000000" / "v0-00000000"
     left.mkdir(parents=True)
@@ -927,16 +925,22 @@ def test_info_and_pruning_through_the_module(box: Box) -> None:
     for name in ("a-00000001", "b-00000002"):
         (box.releases / name).mkdir()
         (box.releases / name / "release.json").write_text('{"version": "v1", "alembic": {"heads": ["one"]}}')
+    (box.releases / "c-00000003").mkdir()
+    (box.releases / "c-00000003" / "release.json").write_text('{"version": "v')
     found = box("info", graphs=True)
-    assert [one["release"] for one in found["releases"]] == ["a-00000001", "b-00000002"]
+    assert [(one["release"], one["version"]) for one in found["releases"]] == [
+        ("a-00000001", "v1"),
+        ("b-00000002", "v1"),
+        ("c-00000003", None),
+    ], "a damaged one is shown, and the others"
     assert found["releases"][0]["alembic"] == {"heads": ["one"]}
     assert "alembic" not in box("info")["releases"][0]
     assert found["current"]["fault"] == "nothing runs"
     assert found["changed"] is False
     foreseen = box("pruned", keep=0, needed=["b-00000002"], check=True)
-    assert (foreseen["changed"], foreseen["removed"]) == (True, ["a-00000001"])
+    assert (foreseen["changed"], foreseen["removed"]) == (True, ["a-00000001", "c-00000003"])
     assert (box.releases / "a-00000001").exists()
-    assert box("pruned", keep=0, needed=["b-00000002"])["removed"] == ["a-00000001"]
+    assert box("pruned", keep=0, needed=["b-00000002"])["removed"] == ["a-00000001", "c-00000003"]
     assert not box("pruned", keep=0, needed=["b-00000002"])["changed"]
     assert [path.name for path in box.releases.iterdir()] == ["b-00000002"]
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ansible.module_utils.floyo.errors import FloyoError
-from ansible.module_utils.floyo.release.environment import Locked, _cause, _raised, expanded, lock_of
+from ansible.module_utils.floyo.release.environment import Locked, _cause, _raised, expanded, lock_of, run_tests
+from ansible.module_utils.floyo.release.process import Log
 
 DIGEST = "ab" * 32
 
@@ -196,3 +197,49 @@ def test_the_cause_of_a_failed_import_is_the_exception_with_its_explanation() ->
     assert "SECRET_KEY" in told
     assert _raised("Segmentation fault\n") == "Segmentation fault"
     assert _raised("") == "it printed nothing"
+
+
+# --- the application's tests -----------------------------------------------------------------------------------------
+
+
+def outcome_of(directory: Path, command: str) -> str:
+    """Run a test command where pytest is one of the tests' own packages and the release's ``sh`` is not the host's."""
+    for place in ("tests/bin", "release/.venv/bin", "project"):
+        (directory / place).mkdir(parents=True)
+    for program, text in (("tests/bin/passes", "echo '== 2 passed =='"), ("release/.venv/bin/sh", "echo released sh")):
+        (directory / program).write_text(f"#!/bin/sh\n{text}\n")
+        (directory / program).chmod(0o755)
+    return run_tests(
+        directory / "release",
+        directory / "tests",
+        directory / "project",
+        command,
+        environment={},
+        account=None,
+        timeout=30.0,
+        log=Log(directory / "log"),
+    )
+
+
+def test_the_last_line_of_the_tests_is_their_summary(tmp_path: Path) -> None:
+    assert outcome_of(tmp_path, "passes") == "2 passed"
+
+
+def test_programs_of_the_tests_and_of_the_release_come_before_the_host_s(tmp_path: Path) -> None:
+    assert outcome_of(tmp_path, "sh -c false") == "released sh"
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("nose2 -v", "nose2"),
+        ("./run-tests", "./run-tests"),
+        ("pytest 'tests", "open quote"),
+        ("false", "exit status 1"),
+    ],
+)
+def test_a_test_command_that_does_not_succeed_is_explained(tmp_path: Path, command: str, word: str) -> None:
+    with pytest.raises(FloyoError) as caught:
+        outcome_of(tmp_path, command)
+    assert caught.value.code == "TESTS_FAILED"
+    assert word in str(caught.value)

@@ -69,6 +69,14 @@ class Host:
     def release_dir(self, release: str) -> str:
         return os.path.join(self.config.root, "releases", release)
 
+    def manifest(self, release: str) -> dict[str, Any]:
+        """What a release says of itself; empty when it is not there, or damaged: that is no reason to show nothing."""
+        try:
+            found = read_json(os.path.join(self.release_dir(release), "release.json"))
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def linked(self) -> str | None:
         """The release that ``current`` names, whether or not it runs."""
         try:
@@ -168,8 +176,7 @@ class Host:
     def wrong_version(self, release: str) -> str:
         if not self.config.release_field:
             return ""
-        manifest = read_json(os.path.join(self.release_dir(release), "release.json"), default={})
-        expected = manifest.get("version")
+        expected = self.manifest(release).get("version")
         _, body = self.ask(self.config.health_url, timeout=5)
         reported = body.get(self.config.release_field) if isinstance(body, dict) else None
         if expected and reported and str(reported).lstrip("v") not in (expected.lstrip("v"), release):

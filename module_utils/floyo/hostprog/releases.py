@@ -164,7 +164,7 @@ def info(host: Host, *, graphs: bool = False, program: str = "") -> dict[str, An
     running, pid = host.running(), host.main_process()[1]
     releases = []
     for name in staged(host):
-        manifest = read_json(os.path.join(host.release_dir(name), "release.json"))
+        manifest = host.manifest(name)
         fact = known.get(name, {"state": "staged", "sequence": 0})
         shown = {key: manifest.get(key) for key in ("version", "commit", "date", "author", "subject", "built_at")}
         if graphs:

@@ -6,6 +6,7 @@ has none and is removed by the next.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -29,7 +30,7 @@ from .environment import Locked, Packages, check_import, expanded, lock_of, run_
 from .git import Mirror
 from .names import RECIPE, build_key, release_name, version_of
 from .process import Log
-from .stage import altered, manifest_of
+from .stage import altered, manifest_of, room
 
 __all__ = ["Source", "build"]
 
@@ -83,12 +84,19 @@ class _Build:
         # Not below the state directory, which the account that runs the tests may not enter.
         self.work = Path(host.config.root, ".build")
 
+    def records(self) -> list[dict[str, Any]]:
+        """Of earlier builds. A damaged one is as good as none: the release is packed again."""
+        found = []
+        for path in self.artifacts.glob("*.json"):
+            with contextlib.suppress(ValueError):
+                found.append(read_json(str(path)))
+        return found
+
     def known(self, key: str) -> Optional[dict[str, Any]]:
         """The record of an earlier build of the same, when its artifact is whole."""
         if self.rebuild:
             return None
-        records = [_read(path) for path in self.artifacts.glob("*.json")]
-        same = [record for record in records if record.get("key") == key]
+        same = [record for record in self.records() if record["key"] == key]
         # One that was built again has newer packages: the older one must not come back.
         for record in sorted(same, key=lambda record: float(record["manifest"]["built_at"]), reverse=True)[:1]:
             packed = Path(record["artifact"]["path"])
@@ -108,6 +116,9 @@ class _Build:
         record = self.known(key)
         if record:
             return _result(record, changed=False)
+        # What a build takes: the release, a copy for its tests with their packages, the packed release.
+        largest = max((int(one["manifest"]["size"]) for one in self.records()), default=0)
+        room(self.host, 3 * largest, "a build")
         if check:
             return {"changed": True, "release": "", "version": named, "manifest": about, "artifact": {}, "log_tail": []}
         shutil.rmtree(self.work, ignore_errors=True)
@@ -319,15 +330,6 @@ def build(host: Host, directory: Path, source: Source, *, check: bool, rebuild: 
 
 def _record(artifact: Path) -> str:
     return str(artifact)[: -len(".tar.zst")] + ".json"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A record; empty when it is damaged, which is as good as none: the release is packed again."""
-    try:
-        record: dict[str, Any] = read_json(str(path), default={})
-    except ValueError:
-        return {}
-    return record
 
 
 def _result(record: Mapping[str, Any], *, changed: bool) -> dict[str, Any]:

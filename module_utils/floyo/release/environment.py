@@ -20,6 +20,8 @@ from .process import Log
 __all__ = ["Locked", "Packages", "check_import", "expanded", "lock_of", "run_tests"]
 
 INSTALL_TIMEOUT = 1800.0
+# The first that knows --python and --report as they are used here.
+OLDEST_PIP = 23
 IMPORT_TIMEOUT = 120.0
 _NO_UVICORN = 41
 _INCLUDED = re.compile(
@@ -169,25 +171,14 @@ class Packages:
                 f"{self.python} cannot make a virtual environment",
                 "install python3-venv on the build host (playbooks/provision.yml does)",
             )
+            version = self._must(_pip(making, "--version"), making, "PYTHON_UNUSABLE", "pip does not start", "")
+            found = re.search(r"pip (\d+)", version)
+            if not found or int(found[1]) < OLDEST_PIP:
+                self._installed(["install", "--quiet", f"pip>={OLDEST_PIP}"], making, tools=making)
+            # Scripts of a renamed environment name the old place, so pip is called through the interpreter.
             making.rename(self.tools)
-        # Scripts of a renamed environment name the old place, so pip is called through the interpreter.
-        version = self._must(self._pip("--version"), self.tools, "PYTHON_UNUSABLE", "pip does not start", "")
-        found = re.search(r"pip (\d+)", version)
-        wanted = [*(["pip>=23"] if not found or int(found[1]) < 23 else [])]
         if uv and not (self.tools / "bin" / "uv").exists():
-            wanted.append("uv")
-        if wanted:
-            self._must(
-                self._pip("install", "--quiet", *wanted),
-                self.tools,
-                "REQUIREMENTS_FAILED",
-                f"{' and '.join(wanted)} cannot be installed",
-                "check floyo_proxy_environment and floyo_ca_bundle",
-            )
-
-    def _pip(self, *words: str) -> list[str]:
-        python = str(self.tools / "bin" / "python")
-        return [python, *_ISOLATED, "pip", "--disable-pip-version-check", "--no-input", *words]
+            self._installed(["install", "--quiet", "uv"], self.tools)
 
     def resolve(self, project: Path, requirements: Sequence[str], lock: str, scratch: Path) -> Locked:
         """The exact versions that will be installed."""
@@ -209,8 +200,8 @@ class Packages:
             return Locked(pinned, [], [], [o for o in options if not _CONSTRAINT.match(o)], closed=False)
         report = scratch / "report.json"
         self._must(
-            self._pip(
-                "install", "--quiet", "--dry-run", "--ignore-installed", f"--report={report}",
+            _pip(
+                self.tools, "install", "--quiet", "--dry-run", "--ignore-installed", f"--report={report}",
                 *(f"--requirement={name}" for name in requirements),
             ),
             project,
@@ -306,10 +297,10 @@ class Packages:
                 project,
             )  # fmt: skip
 
-    def _installed(self, words: Sequence[str], project: Path) -> None:
+    def _installed(self, words: Sequence[str], cwd: Path, *, tools: Optional[Path] = None) -> None:
         self._must(
-            self._pip(*words),
-            project,
+            _pip(tools or self.tools, *words),
+            cwd,
             "REQUIREMENTS_FAILED",
             "the requirements cannot be installed",
             "read log_tail; for a package server behind a proxy see floyo_proxy_environment and floyo_ca_bundle",
@@ -317,7 +308,7 @@ class Packages:
 
     def frozen(self, venv: Path) -> list[str]:
         """``name==version`` of all that is installed."""
-        words = self._pip("--python", str(venv / "bin" / "python"), "list", "--format=json")
+        words = _pip(self.tools, "--python", str(venv / "bin" / "python"), "list", "--format=json")
         text = self._must(words, venv, "REQUIREMENTS_FAILED", "the environment cannot be listed", "", data=True)
         return sorted(f"{item['name']}=={item['version']}" for item in json.loads(text))
 
@@ -334,6 +325,11 @@ class Packages:
             cwd=release,
             timeout=INSTALL_TIMEOUT,
         )  # fmt: skip
+
+
+def _pip(tools: Path, *words: str) -> list[str]:
+    python = str(tools / "bin" / "python")
+    return [python, *_ISOLATED, "pip", "--disable-pip-version-check", "--no-input", *words]
 
 
 def check_import(

@@ -15,7 +15,7 @@ from ..hostprog.host import Host
 from ..hostprog.releases import STAGING, remove, staged, sweep, tags, tree_lock
 from .artifact import MANIFEST, tree_digest, unpack
 
-__all__ = ["altered", "fitting", "manifest_of", "stage"]
+__all__ = ["altered", "fitting", "manifest_of", "room", "stage"]
 
 # What must stay free beside the release: logs, the package in transit, a file system's own needs.
 RESERVE = 200 * 1024 * 1024
@@ -74,7 +74,7 @@ def stage(
                 return {**result, "changed": False}
             if release in (host.linked(), host.running()):
                 raise altered(release)
-        _room(host, manifest, artifact)
+        room(host, int(manifest["size"]) + int(artifact["size"]), f"release {release}")
         if check:
             return result
         if not source:
@@ -110,13 +110,12 @@ def manifest_of(release: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _room(host: Host, manifest: Mapping[str, Any], artifact: Mapping[str, Any]) -> None:
-    free = shutil.disk_usage(host.config.root).free
-    needed = int(manifest["size"]) + int(artifact["size"]) + RESERVE
+def room(host: Host, size: int, what: str) -> None:
+    """Raises Unusable when ``size`` bytes more would leave too little for all else."""
+    free, needed = shutil.disk_usage(host.config.root).free, size + RESERVE
     if free < needed:
         raise Unusable(
-            f"{host.config.root} has {free / 2**20:.0f} MiB free, and release {manifest['release']} needs"
-            f" {needed / 2**20:.0f} MiB",
+            f"{host.config.root} has {free / 2**20:.0f} MiB free, and {what} needs {needed / 2**20:.0f} MiB",
             code="DISK_FULL",
             expected="room before anything is changed",
             next_step="floyo-release prune --keep 2 on this host, or give it more room",
