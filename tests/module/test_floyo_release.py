@@ -436,6 +436,26 @@ def test_a_branch_and_a_commit_can_be_built_and_a_branch_moves(box: Box, offline
     assert not box.built(source, commit_id)["changed"]
 
 
+def test_a_tag_that_was_moved_is_followed_and_a_removed_one_is_gone(box: Box, tmp_path: Path) -> None:
+    source = repository(tmp_path / "s", project())
+    commit(source, {"more.txt": "x"}, "v2.0.0")
+    box.built(source, check=True)
+    git(source, "tag", "--force", "v1.0.0", "v2.0.0")
+    git(source, "tag", "--delete", "v2.0.0")
+    assert box.built(source, check=True)["manifest"]["subject"] == "Release v2.0.0"
+    assert box.built(source, "v2.0.0", check=True, fails="VERSION_UNKNOWN")["nearest"] == ["v1.0.0"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
+def test_a_repository_on_the_host_may_be_somebody_else_s(box: Box, tmp_path: Path) -> None:
+    source = repository(tmp_path / "s", project())
+    for path in [source, *source.rglob("*")]:
+        shutil.chown(path, "nobody")
+    for address in (source, source.as_uri()):
+        shutil.rmtree(box.build / "mirror.git", ignore_errors=True)
+        assert box("built", repository=str(address), version="v1.0.0", test_command="", check=True)["changed"]
+
+
 def test_a_build_that_was_altered_on_disk_is_made_anew(box: Box, offline: Path, tmp_path: Path) -> None:
     source = repository(tmp_path / "s", project())
     first = box.built(source)

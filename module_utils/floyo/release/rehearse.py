@@ -10,7 +10,6 @@ import time
 from typing import Any
 
 from ..errors import FloyoError, Unusable
-from ..files import read_json
 from ..hostprog.host import LOG_LINES, Host
 
 __all__ = ["rehearse"]
@@ -22,8 +21,8 @@ def rehearse(host: Host, release: str, *, timeout: float, check: bool) -> dict[s
     It runs as a transient unit of systemd with the limits of a stranger, and is gone afterwards whatever happens.
     """
     directory = host.release_dir(release)
-    manifest = read_json(os.path.join(directory, "release.json"))
-    if manifest is None:
+    manifest = host.manifest(release)
+    if not manifest:
         raise Unusable(f"release {release} is not on this host", code="RELEASE_UNKNOWN", next_step="stage it first")
     if check:
         return {"changed": False, "release": release, "seconds": 0.0}
