@@ -213,11 +213,14 @@ class Packages:
         return Locked.from_report(json.loads(report.read_text()), project, options)
 
     def _exported(self, project: Path, groups: str = "--no-dev") -> list[str]:
-        """The packages of uv.lock. An interpreter that is not there is an error and nothing to download."""
+        """The packages of uv.lock, the project itself where it is one.
+
+        An interpreter that is not there is an error and nothing to download.
+        """
         text = self._must(
             [
                 str(self.tools / "bin" / "python"), *_ISOLATED, "uv", "export", "--frozen", groups,
-                "--no-emit-project", "--no-header", "--no-annotate", "--format=requirements-txt", "--quiet", "--no-python-downloads",
+                "--no-header", "--no-annotate", "--format=requirements-txt", "--quiet", "--no-python-downloads",
                 f"--python={self.python}",
             ],
             project,
