@@ -28,6 +28,8 @@ from typing import Any, Optional
 
 import pytest
 
+from ansible.module_utils.floyo.release.artifact import pack, unpack
+
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "s3cret-of-the-repository"
 # The host's own: the account of the tests can start it, wherever the interpreter of these tests is.
@@ -291,6 +293,8 @@ def built(run_module: Run, packages: Path) -> Iterator[Built]:
             **project(),
             "backend/requirements-dev.txt": "pytest\n",
             "tests/test_it.py": GUARDED_TESTS,
+            # What is left out of a download is not left out of a release.
+            ".gitattributes": "tests export-ignore\n",
             "größe ☃.txt": "names of other alphabets",
             # Python's own tools run in this directory and must not take these for theirs.
             **{f"{name}.py": "raise SystemExit('not for root')\n" for name in ("pip", "venv", "compileall", "uv")},
@@ -442,6 +446,8 @@ def test_a_tag_that_was_moved_is_followed_and_a_removed_one_is_gone(box: Box, tm
     box.built(source, check=True)
     git(source, "tag", "--force", "v1.0.0", "v2.0.0")
     git(source, "tag", "--delete", "v2.0.0")
+    # As a fetch that was killed leaves it.
+    (box.build / "mirror.git" / "refs" / "tags" / "v1.0.0.lock").touch()
     assert box.built(source, check=True)["manifest"]["subject"] == "Release v2.0.0"
     assert box.built(source, "v2.0.0", check=True, fails="VERSION_UNKNOWN")["nearest"] == ["v1.0.0"]
 
@@ -712,7 +718,6 @@ def test_a_killed_build_is_cleaned_up_by_the_next_and_two_at_once_are_refused(
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert len(box.leftovers()) == 2, "an unfinished release and the working directory"
-    (box.build / "mirror.git" / "packed-refs.lock").touch()
     found = box.built(source)
     assert found["version"] == "v1.0.0"
     assert box.leftovers() == []
@@ -839,6 +844,20 @@ def test_an_artifact_of_another_release_is_refused_and_nothing_left(built: Built
         fails="ARTIFACT_DAMAGED",
     )
     assert "floyo_rebuild" in found["msg"]
+    assert list(receiver.releases.iterdir()) == []
+
+
+def test_an_artifact_whose_files_are_not_those_of_its_manifest_is_refused(
+    built: Built, receiver: Box, tmp_path: Path
+) -> None:
+    unpack(Path(source_of(built)), built.result["artifact"]["sha256"], tmp_path)
+    release = tmp_path / built.result["release"]
+    (release / "backend" / "main.py").write_text("app = None\n")
+    packed = tmp_path / "a.tar.zst"
+    artifact = {**built.result["artifact"], "sha256": pack(release, packed)}
+    receiver(
+        "staged", source=str(packed), manifest=built.result["manifest"], artifact=artifact, fails="ARTIFACT_DAMAGED"
+    )
     assert list(receiver.releases.iterdir()) == []
 
 
