@@ -28,6 +28,10 @@ def step(to: str, old: Optional[str] = None, outcome: str = "switched", kind: st
     return {"from": old, "to": to, "outcome": outcome, "kind": kind}
 
 
+def _revision(number: int) -> dict[str, Any]:
+    return {"revision": f"r{number}", "down_revisions": [f"r{number - 1}"] if number > 1 else [], "class": "expand"}
+
+
 def info(
     running: Optional[str], *history: dict[str, Any], staged: tuple[str, ...] = (A, B, C), **more: Any
 ) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def info(
                 "sequence": sequence.get(name, 0),
                 "alembic": {
                     "heads": [f"r{name[1]}"],
-                    "revisions": [{"revision": f"r{n}"} for n in range(1, int(name[1]) + 1)],
+                    "revisions": [_revision(n) for n in range(1, int(name[1]) + 1)],
                 },
             }
             for name in staged
@@ -122,7 +126,12 @@ def test_a_host_serves_only_when_it_is_well() -> None:
 def gates(
     infos: dict[str, Any], environments: Optional[dict[str, Any]] = None, **more: Any
 ) -> dict[str, dict[str, str]]:
-    settings: dict[str, Any] = {"min_free": 2**30, "clock_tolerance": 5.0, "database": {"backups": []}, "lease": {"held": False}}
+    settings: dict[str, Any] = {
+        "min_free": 2**30,
+        "clock_tolerance": 5.0,
+        "database": {"backups": []},
+        "lease": {"held": False},
+    }
     return {row["gate"]: row for row in fleet_gates(infos, environments or {}, **{**settings, **more})}
 
 
@@ -266,6 +275,14 @@ def test_status_shows_what_drifted() -> None:
     assert (rows["b4"]["drift"], rows["b5"]["drift"]) == ("unreachable", "not provisioned")
     behind = status_rows({"b1": info(B)}, {}, heads=["r1"], now=0.0)
     assert behind[0]["database"] == "lacks r2"
+
+
+def test_a_head_that_another_head_depends_on_is_not_missed() -> None:
+    """Alembic's table names only what implies the rest."""
+    graph = [_revision(1), {**_revision(2), "down_revisions": [], "depends_on": ["r1"]}]
+    host = info(B, releases=[{"release": B, "version": "v2", "alembic": {"heads": ["r1", "r2"], "revisions": graph}}])
+    assert status_rows({"b1": host}, {}, heads=["r2"], now=0.0)[0]["database"] == "at its head"
+    assert status_rows({"b1": host}, {}, heads=["r1"], now=0.0)[0]["database"] == "lacks r2"
 
 
 def test_small_things() -> None:

@@ -80,6 +80,7 @@ class World:
         self.database = fleet.host(fleet.groups["floyo_database"][0])
         self.url = f"https://{fleet.address(fleet.groups['floyo_proxy'][0])}"
 
+    root = ROOT
     command = staticmethod(command)
     environment = staticmethod(environment)
     play = staticmethod(play)
