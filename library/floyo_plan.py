@@ -70,6 +70,10 @@ options:
     description: Plan the step after a deploy that removes what no release needs any more.
     type: bool
     default: false
+  multiple_heads:
+    description: Whether several heads of the target are right.
+    type: bool
+    default: false
   classes:
     description: Classes of revisions that may run before the switch.
     type: list

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 from .errors import Unusable
+from .migrations.lineage import Lineage
 from .text import one_line
 
 __all__ = [
@@ -191,9 +192,10 @@ def status_rows(
         if info.get("intent"):
             drift.append(f"unfinished switch to {info['intent'].get('to')}")
         manifest = shared.get(release) or {}
-        missing = sorted(set((manifest.get("alembic") or {}).get("heads") or ()) - set(heads))
-        revisions = {one["revision"] for one in (manifest.get("alembic") or {}).get("revisions") or ()}
-        ahead = sorted(set(heads) - revisions)
+        lineage = Lineage((manifest.get("alembic") or {}).get("revisions") or ())
+        # A head that another one depends on is applied with it, and alembic's table then names only the other.
+        missing = lineage.tips(set(lineage.revisions) - lineage.closure(heads))
+        ahead = sorted(set(heads) - set(lineage.revisions))
         database = "at its head" if not missing else f"lacks {', '.join(missing)}"
         if ahead:
             database = f"ahead: {', '.join(ahead)}"

@@ -44,6 +44,7 @@ class ActionModule(ActionBase):
                 "accept_data_loss": _FLAG,
                 "accept_restore": _FLAG,
                 "contract": _FLAG,
+                "multiple_heads": _FLAG,
                 "classes": {"type": "list", "elements": "str", "default": ["expand"]},
                 "enforce": _FLAG,
             }
@@ -71,7 +72,15 @@ def _plan(given: dict[str, Any]) -> dict[str, Any]:
     known = releases_of(given["known"])
     if given["kind"] == "deploy":
         running = releases_of(given["running"])
-        return plan_deploy(given["live"], target, status=given["status"], running=running, known=known, consent=consent)
+        return plan_deploy(
+            given["live"],
+            target,
+            status=given["status"],
+            running=running,
+            known=known,
+            consent=consent,
+            multiple_heads=given["multiple_heads"],
+        )
     (current,) = releases_of([given["current"]]) if given["current"] else (None,)
     return plan_rollback(
         given["live"],

@@ -280,7 +280,12 @@ def test_status_shows_what_drifted() -> None:
 def test_a_head_that_another_head_depends_on_is_not_missed() -> None:
     """Alembic's table names only what implies the rest."""
     graph = [_revision(1), {**_revision(2), "down_revisions": [], "depends_on": ["r1"]}]
-    host = info(B, releases=[{"release": B, "version": "v2", "alembic": {"heads": ["r1", "r2"], "revisions": graph}}])
+    host = info(
+        B,
+        releases=[
+            {"release": B, "version": "v2", "sequence": 1, "alembic": {"heads": ["r1", "r2"], "revisions": graph}}
+        ],
+    )
     assert status_rows({"b1": host}, {}, heads=["r2"], now=0.0)[0]["database"] == "at its head"
     assert status_rows({"b1": host}, {}, heads=["r1"], now=0.0)[0]["database"] == "lacks r2"
 

@@ -107,3 +107,11 @@ def test_only_additive_revisions_are_passed_in_silence(chain: list[tuple[str, st
 def test_a_thousand_revisions() -> None:
     line = [revision(f"r{i}", f"r{i - 1}" if i else None) for i in range(1000)]
     assert plan_rollback(["r999"], Release("old", line[:1]), Release("new", line))["verdict"] == "SAFE"
+
+
+def test_several_heads_are_right_only_when_somebody_says_so() -> None:
+    branches = Release("new", [A, revision("o", None)])
+    refused = plan_deploy([], branches, status="uninitialised")
+    assert (refused["verdict"], refused["code"]) == ("REFUSE", "MULTIPLE_HEADS")
+    plan = plan_deploy([], branches, status="uninitialised", multiple_heads=True)
+    assert (plan["verdict"], [entry["revision"] for entry in plan["pending"]]) == ("SAFE", ["a", "o"])

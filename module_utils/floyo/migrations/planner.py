@@ -372,10 +372,12 @@ def plan_deploy(
     running: Iterable[Release] = (),
     known: Iterable[Release] = (),
     consent: Consent = Consent(),
+    multiple_heads: bool = False,
 ) -> dict[str, Any]:
     """The plan to deploy ``target``: what is applied before the switch, what waits, and whether the code can run at all.
 
     ``running``: the releases that hosts serve now. A contract revision may go in only when each of them knows it.
+    ``multiple_heads``: whether several heads are right.
     """
     served = list(running)
     facts = _Facts(live, [target, *served, *known])
@@ -396,12 +398,12 @@ def plan_deploy(
         return _diverged(facts, target, wanted - facts.applied, ahead)
     mine = Lineage(target.revisions)
     heads = mine.heads()
-    if len(heads) > 1 and len(facts.live) <= 1:
+    if len(heads) > 1 and not multiple_heads and len(facts.live) <= 1:
         return _result(
             "REFUSE",
             f"{target.name} has {len(heads)} heads: {', '.join(heads)}",
             code="MULTIPLE_HEADS",
-            next_step="merge them in the application (alembic merge heads) and build again",
+            next_step="merge them in the application (alembic merge heads) and build again, or set floyo_multiple_heads",
         )
     return _deployed(facts, target, served, consent)
 
