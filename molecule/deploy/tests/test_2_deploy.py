@@ -95,3 +95,31 @@ def test_a_rollback_takes_the_lease_over(world: Any) -> None:
     done = world.play("rollback")
     assert done.rc == 0, done.output
     assert world.versions() == ["v1.1.0"] * 3
+
+
+def proxy_says(world: Any, *words: str) -> str:
+    """An answer of HAProxy's own socket."""
+    program = (
+        "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock');"
+        " s.sendall((sys.argv[1]+chr(10)).encode()); print(s.makefile().read())"
+    )
+    proxy = world.fleet.host(world.fleet.groups["floyo_proxy"][0])
+    return str(proxy.check_output("python3 -c %s %s", program, " ".join(words)))
+
+
+def test_what_a_killed_run_left_drained_serves_again_and_maintenance_stays(world: Any) -> None:
+    _, second, third = world.backends
+    proxy_says(world, f"set server floyo/{second} state drain")
+    proxy_says(world, f"set server floyo/{third} state maint")
+    try:
+        done = world.play("deploy", floyo_version=world.versions()[0])
+        assert done.rc == 0, done.output
+        states = {
+            line.split(",")[1]: line
+            for line in proxy_says(world, "show stat").splitlines()
+            if line.startswith("floyo,")
+        }
+        assert ",DRAIN," not in states[second]
+        assert ",MAINT," in states[third]
+    finally:
+        proxy_says(world, f"set server floyo/{third} state ready")

@@ -1,0 +1,32 @@
+"""What HAProxy's statistics say (pure)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["drained", "states"]
+
+
+def states(text: str, backend: str) -> dict[str, str]:
+    """``{server: status}`` of a backend from HAProxy's CSV; empty when ``text`` is none."""
+    rows = csv.DictReader(text.lstrip("# ").splitlines())
+    return {
+        row["svname"]: row["status"] or ""
+        for row in rows
+        if row.get("pxname") == backend and row.get("svname") not in (None, "BACKEND", "FRONTEND")
+    }
+
+
+def drained(answers: Iterable[Mapping[str, Any]], backend: str) -> list[list[str]]:
+    """``[[proxy, server], ...]`` that take no new requests because somebody drained them.
+
+    ``answers`` are results of ``ansible.builtin.uri`` in a loop over proxies. Maintenance is another state: it is meant.
+    """
+    return [
+        [answer["item"], server]
+        for answer in answers
+        for server, status in states(str(answer.get("content") or ""), backend).items()
+        if status.startswith("DRAIN")
+    ]
