@@ -1,7 +1,7 @@
 # Everything a user does with this checkout; `make` alone lists it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fleet fleet-down requirements clean
+.PHONY: help setup demo test lint bench fleet fleet-down requirements clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## list the targets
@@ -18,6 +18,9 @@ test: setup ## lint, unit, module and convention tests, molecule on a booted fle
 
 lint: setup ## ansible-lint, yamllint, ruff, mypy, shellcheck
 	@scripts/test lint
+
+bench: setup ## time a fleet's rollback against parallel ssh, tasks and pyinfra (OPTIONS="--hosts 12")
+	@scripts/bench $(OPTIONS)
 
 fleet: setup ## boot the local fleet
 	@ansible-playbook playbooks/fleet_up.yml

@@ -206,7 +206,7 @@ def test_syntax_of_every_playbook(inventory: str) -> None:
 def test_make_lists_what_the_readme_names() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^make ([a-z-]+) ", listed, re.MULTILINE))
-    assert {"setup", "demo", "test", "lint", "fleet", "clean"} <= targets
+    assert {"setup", "demo", "test", "lint", "bench", "fleet", "clean"} <= targets
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony
     assert set(phony[1].split()) == targets, "a target has no line in the list"
