@@ -25,7 +25,8 @@ extends_documentation_fragment:
 """
 
 # Seconds after which a task that still runs is announced, and how often it is said again.
-PATIENCE, REMINDER = 3.0, 30.0
+PATIENCE = 3.0
+REMINDER = 30.0
 # What orders, computes or prints: nothing happens on a host.
 _SILENT = (
     *C._ACTION_INCLUDE_TASKS,
