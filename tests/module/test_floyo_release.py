@@ -499,6 +499,21 @@ GATES: dict[str, tuple[str, Change, dict[str, Any], str]] = {
         {},
         "No matching distribution found for no-such-package-of-floyo",
     ),
+    "requirements that exclude each other": (
+        "REQUIREMENTS_FAILED",
+        {"backend/requirements.txt": "uvicorn==1.0\nuvicorn>=2\n"},
+        {},
+        "Cannot install uvicorn==1.0 and uvicorn>=2 because these package versions have conflicting dependencies",
+    ),
+    "a package that cannot be built": (
+        "REQUIREMENTS_FAILED",
+        {
+            "backend/requirements.txt": "uvicorn\n./native\n",
+            "native/setup.py": "raise SystemExit('error: pg_config is not there')\n",
+        },
+        {},
+        "error: pg_config is not there",
+    ),
     "two heads": (
         "MULTIPLE_HEADS",
         {"migrations/versions/two.py": REVISION.format(name="two", parent=None)},
@@ -515,6 +530,12 @@ GATES: dict[str, tuple[str, Change, dict[str, Any], str]] = {
         {"backend/main.py": "import nowhere_to_be_found\n"},
         {},
         "ModuleNotFoundError: No module named 'nowhere_to_be_found'",
+    ),
+    "a variable at import": (
+        "IMPORT_FAILED",
+        {"backend/main.py": "import os\nKEY = os.environ['SIGNING_KEY']\n"},
+        {},
+        "KeyError: 'SIGNING_KEY'",
     ),
     "no such object": ("IMPORT_FAILED", {}, {"asgi": "backend.main:application"}, "application"),
     "no server": (
@@ -605,6 +626,13 @@ def test_a_project_below_the_root_with_packages_of_its_own_and_two_heads(
     assert manifest["alembic"]["heads"] == ["one", "two"]
     assert manifest["alembic"]["revisions"][0]["file"] == "migrations/versions/one.py"
     assert (box.releases / found["release"] / "shared.txt").exists()
+
+
+def test_a_configuration_of_alembic_without_revisions_is_no_error(box: Box, offline: Path, tmp_path: Path) -> None:
+    files = project()
+    del files["migrations/versions/one.py"]
+    found = box.built(repository(tmp_path / "s", {**files, "migrations/env.py": ""}))
+    assert found["manifest"]["alembic"] == {"heads": [], "revisions": []}
 
 
 def test_an_application_without_tests_migrations_or_example(box: Box, offline: Path, tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_how_a_project_pins_is_seen_from_its_files(tmp_path: Path) -> None:
 # --- why something failed --------------------------------------------------------------------------------------------
 
 
-def test_the_cause_is_the_last_error_and_not_the_last_line() -> None:
+def test_the_cause_is_what_the_last_errors_tell_and_not_the_last_line() -> None:
     output = [
         "Looking in indexes",
         "ERROR: Could not find a version that satisfies the requirement nope",
@@ -179,7 +179,9 @@ def test_the_cause_is_the_last_error_and_not_the_last_line() -> None:
         "[notice] A new release of pip is available",
         "hint: something",
     ]
-    assert _cause(output) == "ERROR: No matching distribution found for nope"
+    assert _cause(output) == "; ".join(output[1:3])
+    conflict = ["ERROR: Cannot install a==1 and a==2", "ERROR: ResolutionImpossible: for help visit a page"]
+    assert _cause(conflict) == conflict[0]
     assert _cause(["one", "two", ""]) == "two"
     assert _cause([]) == "it printed nothing"
     assert len(_cause(["ERROR " + "x" * 5000])) <= 400

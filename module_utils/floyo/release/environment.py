@@ -29,6 +29,7 @@ _INCLUDED = re.compile(
 )
 # The working directory is the project's: none of its modules (types.py, logging.py) runs as root in place of Python's.
 _ISOLATED = ("-I", "-m")
+_TELLS_NOTHING = re.compile("ResolutionImpossible|subprocess-exited-with-error|metadata-generation-failed")
 _CONSTRAINT = re.compile(r"-c|--constraint")
 _IMPORT = f"""
 import importlib, sys
@@ -478,10 +479,16 @@ def expanded(path: Path, above: Sequence[Path] = ()) -> list[str]:
 
 
 def _cause(lines: Iterable[str]) -> str:
-    """The line of a program's output that says what went wrong."""
+    """What went wrong, from a program's output: of the lines that are marked as errors the last two that tell something.
+
+    pip says which package it could not build, or find, and in the line before it why.
+    """
     told = [line.strip() for line in lines if line.strip() and "notice" not in line[:9]]
-    marked = [line for line in told if re.match(r"(ERROR|error|fatal)\b", line)]
-    return (marked[-1] if marked else told[-1])[:400] if told else "it printed nothing"
+    marked = [line for line in told if re.match(r"(ERROR|error|fatal)\b", line) and not _TELLS_NOTHING.search(line)]
+    return (
+        "; ".join(line[:300] for line in dict.fromkeys((marked or told)[-2 if marked else -1 :]))
+        or "it printed nothing"
+    )
 
 
 def _raised(output: str) -> str:
