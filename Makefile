@@ -1,7 +1,7 @@
 # Everything a user does with this checkout; `make` alone lists it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench fleet fleet-down requirements clean
+.PHONY: help setup demo test lint bench faults fleet fleet-down requirements clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## list the targets
@@ -21,6 +21,9 @@ lint: setup ## ansible-lint, yamllint, ruff, mypy, shellcheck
 
 bench: setup ## time a fleet's rollback against parallel ssh, tasks and pyinfra (OPTIONS="--hosts 12")
 	@scripts/bench $(OPTIONS)
+
+faults: setup ## break deploys and rollbacks at random instants (OPTIONS="--cases 300 --seed 7")
+	@scripts/faults $(OPTIONS)
 
 fleet: setup ## boot the local fleet
 	@ansible-playbook playbooks/fleet_up.yml

@@ -145,5 +145,5 @@ def test_a_bad_environment_stops_before_anything_changes(
     assert run.returncode != 0
     assert said in run.stdout + run.stderr
     assert unsaid not in run.stdout + run.stderr
-    assert "PLAY [Judge" in run.stdout
-    assert "PLAY [Provision]" not in run.stdout
+    assert "\nJudge what was asked\n" in run.stdout
+    assert "\nProvision\n" not in run.stdout
