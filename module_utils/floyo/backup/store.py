@@ -63,7 +63,8 @@ class Store:
             text = Path(path).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return files  # renamed or removed since the directory was read
-        return replace(files, **{kind: text})
+        texts: dict[str, Any] = {kind: text}
+        return replace(files, **texts)
 
     def catalogue(self) -> Catalogue:
         return read_catalogue(self.directory, self.scan())
