@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: pg_backup
-short_description: Takes, verifies and lists backups of a PostgreSQL database
+short_description: Takes, verifies, restores, drills and lists backups of a PostgreSQL database
 description:
   - A backup is a dump by C(pg_dump) and a manifest that binds it to what it is a copy of. The manifest holds the dump's
     sha256, the alembic revision, a fingerprint of the schema, the exact number of rows of each table in the dump's own
@@ -13,6 +13,9 @@ description:
   - A new dump is written under another name, read back from the disk to its last byte and compared with the database's
     tables. Only then it gets its name, and its manifest last. What a killed run left is removed by the next one.
   - One run at a time works on a database, whatever host or controller it comes from. Migrations take the same lock.
+  - A restore goes into a new database, which is compared with the manifest before it takes the live one's name. That
+    exchange is one transaction in which new connections wait and present ones are ended. Until it is committed the live
+    database is as it was, whatever ends the run; after it, the one that was live is kept under another name.
   - Passwords reach the programs by their environment and are in no argument, message or file.
 attributes:
   check_mode:
@@ -34,12 +37,17 @@ options:
     description:
       - V(present) takes a backup and verifies it.
       - V(verified) reads existing ones to the last byte, all or the one in O(label), and fails when one is damaged.
+      - V(restored) verifies the one in O(label), backs the live database up, restores into a new database, compares
+        rows, values, revision, structure and large objects with the manifest, and exchanges the two.
+      - V(swapped_back) makes the database that a restore has replaced the live one again.
+      - V(drilled) restores the newest backup, or the one in O(label), into a database with a random name, compares, notes
+        how long it took, and drops it. The live database is not touched.
       - V(info) lists them by their manifests without reading the dumps.
     type: str
-    choices: [present, verified, info]
+    choices: [present, verified, restored, swapped_back, drilled, info]
     default: present
   database_url:
-    description: The URL of the database as the owner of its tables. Only O(state=present) needs it.
+    description: The URL of the database as the owner of its tables. O(state=verified) and O(state=info) need none.
     type: str
     default: ""
   directory:
@@ -47,7 +55,7 @@ options:
     type: path
     default: /var/backups/floyo
   label:
-    description: One backup, for O(state=verified) and O(state=info). A new one makes its own label.
+    description: One backup. O(state=restored) needs it; a new backup makes its own label.
     type: str
     default: ""
   about:
@@ -91,6 +99,59 @@ options:
     description: The directory of C(pg_dump) and C(pg_restore). Empty, the oldest on this host that is new enough.
     type: path
     default: ""
+  maintenance_url:
+    description:
+      - The URL of another database of the server, by an account that may create databases, rename the live one and end its
+        sessions. Empty, the owner's account in database C(postgres), which needs C(CREATEDB) and membership in the
+        application's role.
+    type: str
+    default: ""
+  expected_heads:
+    description:
+      - For O(state=restored) and O(state=swapped_back), the alembic revisions that the caller has planned with. Anything
+        else is refused.
+    type: list
+    elements: str
+  expected_schema:
+    description: For O(state=restored), the fingerprint of the schema that the caller has planned with.
+    type: str
+    default: ""
+  safety_backup:
+    description: Take a backup of the live database before O(state=restored) replaces it.
+    type: bool
+    default: true
+  application_role:
+    description:
+      - For O(state=restored), a role that gets the rights to read and write rows that role floyo_postgres gives, in place
+        of the rights in the backup. For servers where the backup's roles are not.
+    type: str
+    default: ""
+  accept_other_database:
+    description: The backup may be of a database of another name.
+    type: bool
+    default: false
+  jobs:
+    description: Connections that restore at once. V(0) is one for each processor, at most 4.
+    type: int
+    default: 0
+  swap_wait:
+    description: Seconds in which the live database's sessions must have ended.
+    type: float
+    default: 30.0
+  keep_old:
+    description: Hours in which a database that a restore has replaced can be swapped back.
+    type: float
+    default: 24.0
+  kept_database:
+    description: For O(state=swapped_back), the kept database. Empty, the newest that a restore has replaced.
+    type: str
+    default: ""
+  data_directory:
+    description:
+      - Where the server keeps its data, to see whether a second database fits on the disk. Of no use when the server is on
+        another host.
+    type: path
+    default: /var/lib/postgresql
 """
 
 EXAMPLES = r"""
@@ -109,6 +170,25 @@ EXAMPLES = r"""
     state: verified
     directory: "{{ floyo_backup_dir }}"
 
+- name: Restore one
+  pg_backup:
+    state: restored
+    database_url: "{{ floyo_database_url }}"
+    directory: "{{ floyo_backup_dir }}"
+    label: 20250115T103000Z-3f9a1c
+    expected_heads: [a1b2c3d4]
+
+- name: It was the wrong one
+  pg_backup:
+    state: swapped_back
+    database_url: "{{ floyo_database_url }}"
+
+- name: See whether the newest could be restored
+  pg_backup:
+    state: drilled
+    database_url: "{{ floyo_database_url }}"
+    directory: "{{ floyo_backup_dir }}"
+
 - name: List them
   pg_backup:
     state: info
@@ -124,18 +204,36 @@ backup:
   type: dict
 plan:
   description:
-    - C(database), C(heads), versions of C(server) and C(client), C(compress), and in bytes C(forecast) of the dump, C(free)
-      and C(reserve).
-  returned: O(state=present)
+    - For O(state=present) C(database), C(heads), versions of C(server) and C(client), C(compress), and in bytes C(forecast)
+      of the dump, C(free) and C(reserve).
+    - For O(state=restored) C(backup), C(created), C(database), C(heads), C(rows), C(server), C(client), C(bytes), the bytes
+      that it C(replaces), the C(seconds) that the last restore took, and in words what it C(loses).
+  returned: O(state=present) and O(state=restored)
+  type: dict
+restored:
+  description:
+    - C(label), C(database), the name of the C(kept) one, the label of the C(safety_backup), C(heads), C(rows), C(tables),
+      C(seconds) and, in C(phases), those of each part. Empty in check mode.
+  returned: O(state=restored)
+  type: dict
+swapped_back:
+  description:
+    - C(database), the name that the now live one came C(from), the name under which the other one is C(kept), C(heads), when
+      it was C(live_until), and C(seconds).
+  returned: O(state=swapped_back)
+  type: dict
+drill:
+  description: C(label), C(heads), C(rows), C(tables), whether values were C(hashed), C(seconds), C(phases). Empty in check mode.
+  returned: O(state=drilled)
   type: dict
 backups:
   description:
     - Newest first. Each with C(label), C(created), C(path), C(size), C(sha256), C(database), C(heads), C(release),
       C(version), C(commit), C(reason), C(sequence), C(rows), C(verified), C(verified_at), C(problem), C(suspect),
-      C(server_version), C(dump_seconds) and C(seconds) of a restore.
+      C(server_version), C(dump_seconds), C(drilled_at), C(drill_problem) and C(seconds) of a restore.
     - C(verified) is false where C(problem) says why. C(suspect) says why a sound one looks wrong.
-    - C(seconds) is null until a restore has measured it.
-  returned: always, but not when O(state=present) fails
+    - C(seconds) is null until a restore or a drill has measured it.
+  returned: when it does not fail, but not for O(state=swapped_back); when O(state=verified) fails
   type: list
   elements: dict
 running:
@@ -144,8 +242,8 @@ running:
   type: list
   elements: dict
 swept:
-  description: Files of killed runs that were, or in check mode would be, removed.
-  returned: O(state=present)
+  description: Files, or databases, of killed runs that were, or in check mode would be, removed.
+  returned: O(state=present), O(state=restored) and O(state=drilled)
   type: list
   elements: str
 freed:
@@ -172,7 +270,11 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 ARGUMENTS = {
-    "state": {"type": "str", "choices": ["present", "verified", "info"], "default": "present"},
+    "state": {
+        "type": "str",
+        "choices": ["present", "verified", "restored", "swapped_back", "drilled", "info"],
+        "default": "present",
+    },
     "database_url": {"type": "str", "default": "", "no_log": True},
     "directory": {"type": "path", "default": "/var/backups/floyo"},
     "label": {"type": "str", "default": ""},
@@ -185,6 +287,17 @@ ARGUMENTS = {
     "lock_timeout": {"type": "float", "default": 10.0},
     "timeout": {"type": "float", "default": 3600.0},
     "bin_dir": {"type": "path", "default": ""},
+    "maintenance_url": {"type": "str", "default": "", "no_log": True},
+    "expected_heads": {"type": "list", "elements": "str"},
+    "expected_schema": {"type": "str", "default": ""},
+    "safety_backup": {"type": "bool", "default": True},
+    "application_role": {"type": "str", "default": ""},
+    "accept_other_database": {"type": "bool", "default": False},
+    "jobs": {"type": "int", "default": 0},
+    "swap_wait": {"type": "float", "default": 30.0},
+    "keep_old": {"type": "float", "default": 24.0},
+    "kept_database": {"type": "str", "default": ""},
+    "data_directory": {"type": "path", "default": "/var/lib/postgresql"},
 }
 
 

@@ -13,12 +13,13 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Callable, TypeVar
 
 from ..errors import FloyoError, Refused, Unusable
 from ..postgres.lock import application_name
 from ..postgres.url import parse_url
 from .catalogue import NO_MANIFEST, Catalogue
+from .drilled import Drill
 from .judge import (
     Programs,
     Toc,
@@ -32,9 +33,11 @@ from .judge import (
     require_space,
     shrunk,
 )
+from .looking import flaw_of, selected
 from .manifest import link_to, seal
-from .naming import is_label, label_for, next_moment, stamp
-from .programs import Streamed, dump, find_programs, offers, read_back
+from .naming import label_for, next_moment, stamp
+from .programs import Streamed, dump, find_programs, offers
+from .restored import Restore, SwapBack
 from .server import Counts, Server, Table
 from .store import Store, explained
 
@@ -51,12 +54,27 @@ def backup(parameters: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]
     """Carry out the module's parameters and return its result; ``warnings`` are for the person."""
     store = Store(parameters["directory"])
     if parameters["state"] == "info":
-        entries = _selected(store.catalogue(), parameters["label"])
+        entries = selected(store.catalogue(), parameters["label"])
         return {"changed": False, "backups": entries, "running": store.running(), "warnings": []}
     if parameters["state"] == "verified":
         return _Verification(parameters, store, check_mode=check_mode).result()
     with _stoppable():
+        if parameters["state"] == "restored":
+            return Restore(
+                parameters, store, check_mode=check_mode, safety=partial(_safety, parameters, store, check_mode)
+            ).result()
+        if parameters["state"] == "swapped_back":
+            return SwapBack(parameters, store, check_mode=check_mode).result()
+        if parameters["state"] == "drilled":
+            return Drill(parameters, store, check_mode=check_mode).result()
         return _Backup(parameters, store, check_mode=check_mode).result()
+
+
+def _safety(parameters: Mapping[str, Any], store: Store, check_mode: bool, reason: str) -> dict[str, Any]:
+    """A backup of what a restore is about to replace. That it looks otherwise than the one before is no surprise."""
+    more = {"label": "", "accept_shrink": False, "about": {**(parameters["about"] or {}), "reason": reason}}
+    result = _Backup({**parameters, **more}, store, check_mode=check_mode).result()
+    return dict(result["backup"])
 
 
 @contextmanager
@@ -78,43 +96,6 @@ def _stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _selected(catalogue: Catalogue, label: str) -> list[dict[str, Any]]:
-    """All entries, or the one that was named."""
-    found = [entry for entry in catalogue.entries if label in ("", entry["label"])]
-    if label and not found:
-        newest = ", ".join(entry["label"] for entry in catalogue.entries[:3]) or "there is none"
-        raise Unusable(
-            f"there is no backup {label[:40]}",
-            code="LABEL_UNKNOWN",
-            expected="the label of a backup in the directory"
-            if is_label(label)
-            else "a label like 20250115T103000Z-3f9a1c",
-            next_step=f"choose one of the list; the newest: {newest}",
-        )
-    return found
-
-
-# --- reading a dump back ----------------------------------------------------------------------------------------------
-
-
-def _flaw(
-    store: Store, label: str, kind: str, programs: Programs, written: Streamed, deadline: float
-) -> tuple[str, Optional[Toc]]:
-    """What is wrong with a dump, in words, and its table of contents. Every byte is read; nothing is restored."""
-    with store.open_dump(label, kind) as stream:
-        try:
-            found, toc = read_back(programs, stream, deadline=deadline)
-        except FloyoError as error:
-            if error.code != "RESTORE_FAILED":
-                raise  # the time was up, or the program is missing: that says nothing about the dump
-            return error.message, None
-        except OSError as error:
-            return f"the dump cannot be read: {error.strerror}", None
-    if found.size != written.size:
-        return f"the dump has {found.size} bytes instead of {written.size}", toc
-    return ("the dump's sha256 is not the recorded one" if found.sha256 != written.sha256 else ""), toc
 
 
 # --- state present ---------------------------------------------------------------------------------------------------
@@ -312,7 +293,7 @@ class _Backup:
 
     def verified(self, label: str, written: Streamed) -> Toc:
         """What was written can be read again, and nothing of the database is missing."""
-        flaw, toc = _flaw(self.store, label, "partial", self.programs, written, self.deadline)
+        flaw, toc = flaw_of(self.store, label, "partial", self.programs, written, self.deadline)
         if toc is not None and not flaw:
             leaves = {table.oid: str(table) for table in self.tables if not table.partitioned}
             flaw = missing_from(toc, leaves, self.described["large_objects"])
@@ -388,7 +369,7 @@ class _Verification:
     def result(self) -> dict[str, Any]:
         catalogue = self.store.catalogue()
         # A dump without a manifest is no backup: there is nothing to verify it by.
-        before = [entry for entry in _selected(catalogue, self.asked["label"]) if entry["problem"] != NO_MANIFEST]
+        before = [entry for entry in selected(catalogue, self.asked["label"]) if entry["problem"] != NO_MANIFEST]
         if not before:
             self.warnings.append(f"there is no backup in {self.store.directory}")
         after = [self.looked_at(entry, catalogue) for entry in before]
@@ -414,7 +395,7 @@ class _Verification:
             found = find_programs(self.asked["bin_dir"])
             programs = choose_programs(found, major_of(manifest["client"]["version"]), f"backup {label}")
             written = Streamed(manifest["dump"]["size"], manifest["dump"]["sha256"])
-            problem, _ = _flaw(self.store, label, "dump", programs, written, self.deadline)
+            problem, _ = flaw_of(self.store, label, "dump", programs, written, self.deadline)
         at = stamp(datetime.now(timezone.utc))
         if manifest is not None and not self.check_mode:
             self.store.note(label, {"manifest": manifest["digest"], "at": at, "problem": problem})

@@ -18,13 +18,17 @@ __all__ = [
     "choose_programs",
     "compress_option",
     "compression",
+    "differences",
     "forecast",
     "has_ended",
     "major_of",
     "missing_from",
+    "other_structure",
     "parse_reserve",
+    "premade",
     "read_toc",
     "require_space",
+    "restore_failure",
     "shrunk",
 ]
 
@@ -182,6 +186,69 @@ def missing_from(toc: Toc, tables: Mapping[int, str], large_objects: int) -> str
     if absent:
         return f"the dump holds no data of {', '.join(absent[:5])}" + (" and others" if len(absent) > 5 else "")
     return "the dump holds no large objects" if large_objects and not toc.large_objects else ""
+
+
+def differences(
+    manifest: Mapping[str, Any], found: Mapping[str, Any], rows: Mapping[str, int], hashes: Mapping[str, str]
+) -> list[str]:
+    """What a restored database has otherwise than its manifest says, in words; ``found`` is described like a manifest."""
+    words = []
+    heads, wanted = found["alembic"]["heads"], manifest["alembic"].get("heads", [])
+    if heads != wanted:
+        words.append(f"alembic is at {', '.join(heads) or 'nothing'} instead of {', '.join(wanted) or 'nothing'}")
+    for name in sorted({*manifest["rows"], *rows}):
+        if manifest["rows"].get(name) != rows.get(name):
+            words.append(
+                f"{name} has {rows.get(name, 'no')} rows instead of {manifest['rows'].get(name, 'none at all')}"
+            )
+        elif manifest.get("hashes", hashes).get(name) != hashes.get(name):
+            words.append(f"{name} has other values in its {rows[name]} rows")
+    if manifest.get("large_objects", 0) != found["large_objects"]:
+        words.append(f"{found['large_objects']} large objects instead of {manifest.get('large_objects', 0)}")
+    return words
+
+
+def other_structure(manifest: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+    """Kinds of objects (column, index, ...) that are not as they were. Other versions may write the same differently."""
+    before, after = manifest["schema"].get("kinds", {}), schema["kinds"]
+    return sorted(kind for kind in {*before, *after} if before.get(kind) != after.get(kind))
+
+
+_RESTORE_FAILURES = (
+    (r'role "[^"]*" does not exist', "ROLES_MISSING", "create the role, or name application_role"),
+    (r"extension .* (is not available|control file)", "EXTENSION_MISSING", "install the extension's package"),
+    (r"permission denied to create extension", "EXTENSION_RIGHTS", "name a superuser's maintenance_url"),
+    (r"No space left on device|could not extend file", "DISK_FULL", "give the server's data directory more room"),
+    (
+        r"terminating connection|server closed the connection|connection .* failed|no connection to the server",
+        "DATABASE_LOST",
+        "read the server's log, then run the same command again",
+    ),
+    (r"permission denied|must be owner", "RIGHTS_MISSING", "name a superuser's maintenance_url and database_url"),
+)
+
+
+def restore_failure(output: str) -> tuple[str, str]:
+    """A code and the next step for what pg_restore has said; a plain failure when nothing known is in it."""
+    for pattern, code, step in _RESTORE_FAILURES:
+        if re.search(pattern, output):
+            return code, step
+    return "RESTORE_FAILED", "read output_tail"
+
+
+def premade(listing: str, extensions: Iterable[str]) -> tuple[str, str]:
+    """A dump's list in two: schemas, and the rest without extensions that somebody else creates in between."""
+    first, rest = [], []
+    for line in listing.splitlines():
+        entry = re.match(r"\d+; \d+ \d+ (.*)", line)
+        what = entry[1].rstrip() if entry else ""
+        if what.startswith("SCHEMA - "):
+            first.append(line)
+        elif what not in {
+            text for name in extensions for text in (f"EXTENSION - {name}", f"COMMENT - EXTENSION {name}")
+        }:
+            rest.append(line)
+    return "\n".join(first) + "\n", "\n".join(rest) + "\n"
 
 
 def shrunk(rows: Mapping[str, int], previous: Optional[Mapping[str, Any]]) -> str:

@@ -21,7 +21,7 @@ from ..errors import FloyoError, TimedOut, Unusable
 from ..postgres.url import scrub
 from .judge import Programs, Toc, read_toc
 
-__all__ = ["PLACES", "Streamed", "dump", "find_programs", "offers", "read_back"]
+__all__ = ["PLACES", "Streamed", "dump", "find_programs", "listing", "offers", "read_back", "restore"]
 
 # Where Debian and the PostgreSQL project's own packages for Red Hat put the programs of each version.
 PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
@@ -137,13 +137,60 @@ def read_back(programs: Programs, stream: IO[bytes], *, deadline: float) -> tupl
     stream.seek(0)
     with _running([restore, "--file=/dev/null"], {}, (), deadline, stdin=stream, stdout=subprocess.DEVNULL) as child:
         child.succeed()
+    return Streamed(size, digest.hexdigest()), read_toc(listing(programs, stream, deadline=deadline))
+
+
+def listing(programs: Programs, stream: IO[bytes], *, deadline: float) -> str:
+    """What ``pg_restore --list`` says of a dump."""
     stream.seek(0)
-    with tempfile.TemporaryFile() as listing:
-        with _running([restore, "--list"], {}, (), deadline, stdin=stream, stdout=listing) as child:
+    with tempfile.TemporaryFile() as output:
+        argv = [os.path.join(programs.directory, "pg_restore"), "--list"]
+        with _running(argv, {}, (), deadline, stdin=stream, stdout=output) as child:
             child.succeed()
-        listing.seek(0)
-        toc = read_toc(listing.read().decode(errors="replace"))
-    return Streamed(size, digest.hexdigest()), toc
+        output.seek(0)
+        return output.read().decode(errors="surrogateescape")
+
+
+def restore(
+    programs: Programs,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    stream: IO[bytes],
+    *,
+    only: str = "",
+    deadline: float,
+    progress: Callable[[], None],
+    secrets: Sequence[str],
+) -> None:
+    """Run pg_restore into the database that ``environment`` names. The first error ends it. ``only``: a list as of
+    ``listing``; what is not in it is left out."""
+    # Its workers open the dump anew, by this name: whatever has become of the real one, it is the file that we hold.
+    source = "/dev/stdin"
+    # One keyword: a name that looks like a URL or like keywords stays a name.
+    name = environment["PGDATABASE"].replace("\\", "\\\\").replace("'", "\\'")
+    argv = [os.path.join(programs.directory, "pg_restore"), "--exit-on-error", "--no-owner", "--no-password"]
+    argv += [*arguments, f"--dbname=dbname='{name}'"]
+    stream.seek(0)
+    with _as_file(only) as (use_list, inherited):
+        argv += [*use_list, source]
+        with _running(
+            argv, environment, secrets, deadline, stdin=stream, stdout=subprocess.DEVNULL, pass_fds=inherited
+        ) as child:
+            child.succeed(progress)
+
+
+@contextmanager
+def _as_file(text: str) -> Iterator[tuple[list[str], list[int]]]:
+    """An option that names a list, and the descriptors it needs. In memory: nothing stays behind when we are killed."""
+    if not text:
+        yield [], []
+        return
+    fd = os.memfd_create("list")
+    try:
+        _write(fd, text.encode(errors="surrogateescape"))
+        yield [f"--use-list=/proc/self/fd/{fd}"], [fd]
+    finally:
+        os.close(fd)
 
 
 # --- child processes -------------------------------------------------------------------------------------------------
@@ -166,14 +213,14 @@ class _Child:
     def left(self) -> float:
         return _time_left(self._deadline, self.name)
 
-    def succeed(self) -> None:
+    def succeed(self, progress: Callable[[], None] = lambda: None) -> None:
         """Wait for the end and look at the status. What it wrote before counts for nothing otherwise."""
         while True:
             try:
                 status = self.process.wait(min(_TICK, self.left()))
                 break
             except subprocess.TimeoutExpired:
-                continue
+                progress()
         if status:
             said = self.said()
             ended = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"

@@ -94,6 +94,9 @@ class Server:
             cursor = self._connection.execute(statement.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
 
+    def execute(self, statement: str) -> None:
+        self._rows(statement)
+
     def limit(self, *, lock_timeout: float, deadline: float) -> None:
         """From now on no statement waits longer for a table, and none runs past the deadline."""
         left = max(1, int((deadline - time.monotonic()) * 1000))
@@ -159,20 +162,7 @@ class Server:
 
     def take_lock(self, database: str, deadline: float) -> None:
         """The lock that migrations and backups of all hosts share, by the deadline; or the name of who has it."""
-        key, pause = lock_key(database), 0.1
-        while not self._rows(try_lock_sql(key))[0][0]:
-            if time.monotonic() >= deadline:
-                holders = [describe_holder(row) for row in self._rows(holder_sql(key))]
-                raise Refused(
-                    f"another run works on database {database}: "
-                    + (", ".join(holder["text"] for holder in holders) or "it has just ended"),
-                    code="LOCK_HELD",
-                    expected="the database's lock within lock_wait",
-                    next_step="wait for it, then run the same command again",
-                    holders=holders,
-                )
-            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-            pause = min(pause * 1.5, 2.0)
+        self._take(lock_key(database), f"another run works on database {database}", deadline)
         # The lock of a killed run is free at once; its pg_dump may still hold tables.
         until = max(deadline, time.monotonic() + _EARLIER_RUN_GRACE)
         while True:
@@ -188,6 +178,21 @@ class Server:
                     holders=left,
                 )
             time.sleep(0.5)
+
+    def _take(self, key: int, what: str, deadline: float) -> None:
+        pause = 0.1
+        while not self._rows(try_lock_sql(key))[0][0]:
+            if time.monotonic() >= deadline:
+                holders = [describe_holder(row) for row in self._rows(holder_sql(key))]
+                raise Refused(
+                    f"{what}: " + (", ".join(holder["text"] for holder in holders) or "it has just ended"),
+                    code="LOCK_HELD",
+                    expected="the lock within lock_wait",
+                    next_step="wait for it, then run the same command again",
+                    holders=holders,
+                )
+            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            pause = min(pause * 1.5, 2.0)
 
     # --- one moment of the database -----------------------------------------------------------------------------------
 
@@ -268,6 +273,9 @@ class Server:
             "alembic": self._heads(tables, version_table),
             "schema": fingerprint(self._rows(OBJECTS_SQL)),
             "extensions": dict(self._rows("SELECT extname, extversion FROM pg_extension ORDER BY 1")),
+            "extension_schemas": dict(
+                self._rows("SELECT extname, nspname FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace")
+            ),
             # Owners, holders of rights, subjects of policies.
             "roles": [
                 row[0]
@@ -307,6 +315,24 @@ class Server:
                 )
                 rows[str(table)], hashes[str(table)] = found
         return Counts(rows, hashes)
+
+    def admit(self, role: str) -> None:
+        """Rights for an application that reads and writes rows and no more, as role floyo_postgres gives them."""
+        whom, owner = _name(role), _name(self._rows("SELECT current_user::text")[0][0])
+        schemas = [row[0] for row in self._rows(f"SELECT nspname FROM pg_namespace n WHERE {USER_SCHEMAS} ORDER BY 1")]
+        rights = (("TABLES", "SELECT, INSERT, UPDATE, DELETE"), ("SEQUENCES", "USAGE, SELECT, UPDATE"))
+        for schema in map(_name, schemas):
+            self._rows(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC")
+            self._rows(f"GRANT USAGE ON SCHEMA {schema} TO {whom}")
+            for kind, words in rights:
+                self._rows(f"GRANT {words} ON ALL {kind} IN SCHEMA {schema} TO {whom}")
+                self._rows(
+                    f"ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} GRANT {words} ON {kind} TO {whom}"
+                )
+
+    def become(self, role: str) -> None:
+        """Work as another role, until the connection ends."""
+        self._rows(f"SET ROLE {_name(role)}")
 
     def analyze(self) -> None:
         """Statistics do not come with a restore; without them the first queries are slow."""
@@ -360,8 +386,12 @@ class Server:
         return isinstance(error, self._psycopg.OperationalError) and bool(self._connection.closed)
 
 
+def _name(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
 def _quoted(table: Table) -> str:
-    return ".".join('"' + part.replace('"', '""') + '"' for part in (table.schema, table.name))
+    return f"{_name(table.schema)}.{_name(table.name)}"
 
 
 def _driver() -> Any:
