@@ -216,7 +216,7 @@ class Box:
         """Run the module; it must succeed, or fail with code ``fails``."""
         done = self.run_module("floyo_release", {"state": state, "config": str(self.config), **arguments}, check=check)
         found: dict[str, Any] = done.json
-        assert found.get("code", "") == fails, found
+        assert found.get("code", "") == fails, (found.get("msg"), found)
         assert SECRET not in json.dumps(found)
         return found
 
@@ -689,6 +689,53 @@ wheels = [{{ url = "https://packages.example/{path.name}", hash = "sha256:{diges
     found = box.built(repository(tmp_path / "s", files), test_command="python -m checker")
     assert (found["manifest"]["lock"], found["manifest"]["requirements"]) == ("uv", ["uvicorn==1.0"])
     assert found["manifest"]["tests"]["passed"] is True
+
+
+# A build backend that needs nothing: the project's own, which puts the sources' directory on the path.
+BACKEND = """
+import pathlib, zipfile
+
+def build_editable(directory, config_settings=None, metadata_directory=None):
+    name = "app-0.1.0-py3-none-any.whl"
+    with zipfile.ZipFile(pathlib.Path(directory, name), "w") as archive:
+        archive.writestr("app.pth", str(pathlib.Path("src").resolve()))
+        archive.writestr("app-0.1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: app\\nVersion: 0.1.0\\n")
+        archive.writestr("app-0.1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr("app-0.1.0.dist-info/entry_points.txt", "[console_scripts]\\nworker = app.main:work\\n")
+        archive.writestr("app-0.1.0.dist-info/RECORD", "")
+    return name
+"""
+
+
+def test_a_uv_project_that_is_a_package_is_installed_with_its_commands(
+    box: Box, offline: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.delenv("PIP_NO_INDEX")
+        fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"--dest={offline}", "uv"]
+        subprocess.run(fetch, check=True)
+    system = '\n[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    package = f"""
+[[package]]
+name = "uvicorn"
+version = "1.0"
+source = {{ registry = "https://packages.example/simple" }}
+wheels = [{{ url = "https://packages.example/uvicorn-1.0-py3-none-any.whl", hash = "sha256:{digest(offline / "uvicorn-1.0-py3-none-any.whl")}" }}]
+"""
+    lock, _, _ = UV_LOCK.partition("\n[package.dev-dependencies]")
+    files = {
+        "src/app/__init__.py": "",
+        "src/app/main.py": ASGI + "\ndef work(): print('works')\n",
+        "backend.py": BACKEND,
+        "pyproject.toml": UV_PROJECT.partition("[dependency-groups]")[0] + system,
+        "uv.lock": lock.replace("virtual", "editable") + package,
+    }
+    found = box.built(
+        repository(tmp_path / "s", files), requirements=[], asgi="app.main:app", alembic_config="", env_example=""
+    )
+    assert found["manifest"]["requirements"] == ["app==0.1.0", "uvicorn==1.0"]
+    worker = box.releases / found["release"] / ".venv" / "bin" / "worker"
+    assert subprocess.run([worker], capture_output=True, text=True, check=True).stdout == "works\n"
 
 
 # --- interrupted, hostile, at once -----------------------------------------------------------------------------------

@@ -484,7 +484,9 @@ def _cause(lines: Iterable[str]) -> str:
     pip says which package it could not build, or find, and in the line before it why.
     """
     told = [line.strip() for line in lines if line.strip() and "notice" not in line[:9]]
-    marked = [line for line in told if re.match(r"(ERROR|error|fatal)\b", line) and not _TELLS_NOTHING.search(line)]
+    marked = [
+        line for line in told if re.match(r"(ERROR|error|fatal|Caused by)\b", line) and not _TELLS_NOTHING.search(line)
+    ]
     return (
         "; ".join(line[:300] for line in dict.fromkeys((marked or told)[-2 if marked else -1 :]))
         or "it printed nothing"

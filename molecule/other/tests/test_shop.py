@@ -97,7 +97,7 @@ def test_the_release_is_what_uv_locked(shop: Shop) -> None:
     assert manifest["env_names"] == ["SHOP_DATABASE_URL", "SHOP_SIGNING_KEY", "SHOP_WORKER_PAUSE"]
     lock = shop.hosts[shop.backends[0]].check_output("cat /srv/shop/current/services/api/uv.lock")
     locked = dict(re.findall(r'\[\[package\]\]\nname = "([^"]+)"\nversion = "([^"]+)"', lock))
-    installed = dict(one.split("==") for one in manifest["requirements"])
+    installed = dict(one.lower().replace("_", "-").split("==") for one in manifest["requirements"])
     assert {name: locked[name] for name in installed} == installed
     assert "asyncpg" in installed
     assert "pytest" in locked
