@@ -165,13 +165,17 @@ class Host:
             return f"unit {self.config.unit} is {state}"
         if self.running() != release:
             return f"the running process belongs to {self.running() or 'no release'}"
-        status, body = self.ask(self.config.readiness_url, timeout=5)
+        return self.unready(self.config.readiness_url) or self.wrong_version(release)
+
+    def unready(self, url: str) -> str:
+        """Empty when the application says at ``url`` that it can serve; else what it says."""
+        status, body = self.ask(url, timeout=5)
         if status != 200:
             detail = body.get("detail", "") if isinstance(body, dict) else ""
             return f"readiness answers {status or 'nothing'} {detail}".strip()
         if isinstance(body, dict) and body.get("status") in ("unhealthy", "error", "not_ready"):
             return f"readiness says {body['status']}"
-        return self.wrong_version(release)
+        return ""
 
     def wrong_version(self, release: str) -> str:
         if not self.config.release_field:

@@ -56,7 +56,6 @@ def rehearse(host: Host, release: str, *, timeout: float, check: bool) -> dict[s
             )
     finally:
         host.systemctl("stop", unit)
-        host.systemctl("reset-failed", unit)
     return {"changed": False, "release": release, "seconds": round(time.monotonic() - begin, 2)}
 
 
@@ -80,7 +79,7 @@ def _command(host: Host, unit: str, directory: str, manifest: dict[str, Any], po
         "Environment": f"PYTHONUNBUFFERED=1 HOME=/tmp FLOYO_RELEASE={manifest['release']} FLOYO_VERSION={manifest['version']}",
     }
     return [
-        "systemd-run", "--quiet", f"--unit={unit}", *(f"--property={key}={value}" for key, value in properties.items()),
+        "systemd-run", "--quiet", "--collect", f"--unit={unit}", *(f"--property={key}={value}" for key, value in properties.items()),
         os.path.join(directory, ".venv", "bin", "python"), "-m", "uvicorn", "--host=127.0.0.1", f"--port={port}",
         config.asgi,
     ]  # fmt: skip
@@ -94,12 +93,8 @@ def _wait(host: Host, unit: str, port: int, deadline: float) -> str:
         state = host.systemctl("show", "--property=ActiveState", "--value", unit).stdout.strip()
         if state in ("failed", "inactive"):
             return "its process ended"
-        status, body = host.ask(url, timeout=5)
-        if status == 200:
-            return ""
-        detail = body.get("detail", "") if isinstance(body, dict) else ""
-        fault = f"readiness answers {status or 'nothing'} {detail}".strip()
-        if time.monotonic() + pause > deadline:
+        fault = host.unready(url)
+        if not fault or time.monotonic() + pause > deadline:
             return fault
         time.sleep(pause)
         pause = min(pause * 1.5, 0.5)
