@@ -231,6 +231,21 @@ def test_programs_of_the_tests_and_of_the_release_come_before_the_host_s(tmp_pat
     assert outcome_of(tmp_path, "sh -c false") == "released sh"
 
 
+def test_a_script_of_the_release_sees_what_only_the_tests_need(tmp_path: Path) -> None:
+    (tmp_path / "tests" / "bin").mkdir(parents=True)
+    (tmp_path / "tests" / "bin" / "python").write_text('#!/bin/sh\necho "tests run $(basename "$1") $2"\n')
+    script = tmp_path / "release" / ".venv" / "bin" / "pytest"
+    script.parent.mkdir(parents=True)
+    script.write_text(f"#!{tmp_path}/release/.venv/bin/python\nraise SystemExit('the release runs it')\n")
+    for program in (script, tmp_path / "tests" / "bin" / "python"):
+        program.chmod(0o755)
+    told = run_tests(
+        tmp_path / "release", tmp_path / "tests", tmp_path, "pytest -v",
+        environment={}, account=None, timeout=30.0, log=Log(tmp_path / "log"),
+    )  # fmt: skip
+    assert told == "tests run pytest -v"
+
+
 @pytest.mark.parametrize(
     ("command", "word"),
     [
