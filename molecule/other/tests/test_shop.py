@@ -24,7 +24,7 @@ class Shop:
         self.ansible = ansible
         self.backends = fleet.groups["floyo_backend"]
         self.hosts = {name: fleet.host(name) for name in self.backends}
-        self.database = fleet.first("floyo_database")
+        self.fleet, self.database = fleet, fleet.first("floyo_database")
 
     def play(self, name: str, *words: str, expected: int = 0, **variables: Any) -> str:
         """The output on one line; a sentence may be wrapped in a table."""
@@ -157,9 +157,14 @@ def test_neither_application_reads_the_other_s_database(shop: Shop) -> None:
 
 
 def test_provisioning_the_first_application_leaves_the_second_one_its_access(shop: Shop) -> None:
-    done = shop.ansible(
-        "ansible-playbook", "playbooks/provision.yml", "-l", "database1", "-t", "floyo_postgres_configure"
-    )
+    (server,) = shop.fleet.groups["floyo_database"]
+    done = shop.ansible("ansible-playbook", "playbooks/provision.yml", "-l", server, "-t", "floyo_postgres_configure")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert changed(" ".join(done.stdout.split())) == {"database1": 0}
+    assert changed(" ".join(done.stdout.split())) == {server: 0}
     assert shop.get(shop.backends[0], "/readyz")["condition"] == "pass"
+
+
+def test_the_proxy_is_not_taken_away_from_the_first_application(shop: Shop) -> None:
+    (proxy,) = shop.fleet.groups["floyo_proxy"]
+    said = shop.play("provision", "-l", proxy, "-t", "floyo_proxy_configure", expected=2, floyo_has_proxy=True)
+    assert f"HAProxy on {proxy} serves floyo" in said
