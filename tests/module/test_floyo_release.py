@@ -715,12 +715,13 @@ def test_a_uv_project_that_is_a_package_is_installed_with_its_commands(
         fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"--dest={offline}", "uv"]
         subprocess.run(fetch, check=True)
     system = '\n[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    uvicorn = digest(offline / "uvicorn-1.0-py3-none-any.whl")
     package = f"""
 [[package]]
 name = "uvicorn"
 version = "1.0"
 source = {{ registry = "https://packages.example/simple" }}
-wheels = [{{ url = "https://packages.example/uvicorn-1.0-py3-none-any.whl", hash = "sha256:{digest(offline / "uvicorn-1.0-py3-none-any.whl")}" }}]
+wheels = [{{ url = "https://packages.example/uvicorn-1.0-py3-none-any.whl", hash = "sha256:{uvicorn}" }}]
 """
     lock, _, _ = UV_LOCK.partition("\n[package.dev-dependencies]")
     files = {
