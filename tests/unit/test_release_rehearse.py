@@ -23,6 +23,7 @@ unit = next(word.split("=", 1)[1] for word in options if word.startswith("--unit
 properties = dict(word.split("=", 2)[1:] for word in options if word.startswith("--property="))
 open("{units}/started.json", "w").write(json.dumps([unit, options, properties, command]))
 if properties["EnvironmentFile"] == "/nowhere":
+    open("{units}/" + unit + ".log", "w").write("its last words")
     sys.exit("Failed to load environment files: No such file or directory")
 with open("{units}/" + unit + ".log", "wb") as log:
     child = subprocess.Popen(command, cwd=properties["WorkingDirectory"], stdout=log, stderr=log, start_new_session=True)
@@ -154,6 +155,7 @@ def test_what_systemd_refuses_is_said(host: Host) -> None:
     with pytest.raises(FloyoError, match="Failed to load environment files") as caught:
         rehearse(host, "v2-00000000", timeout=1.0, check=False)
     assert caught.value.code == "REHEARSAL_FAILED"
+    assert caught.value.details["log_tail"] == ["its last words"]
 
 
 def test_check_mode_starts_nothing_and_knows_what_is_missing(host: Host) -> None:

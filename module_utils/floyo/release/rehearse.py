@@ -42,7 +42,9 @@ def rehearse(host: Host, release: str, *, timeout: float, check: bool) -> dict[s
         raise FloyoError(
             f"systemd did not start the rehearsal of {release}: {started.stderr.strip()}",
             code="REHEARSAL_FAILED",
-            next_step=f"journalctl -u {unit}",
+            next_step=f"read log_tail, or journalctl -u {unit}",
+            # A program that ends at once is, to systemd, one that did not start.
+            log_tail=_lines(unit),
         )
     try:
         fault = _wait(host, unit, port, begin + timeout)
