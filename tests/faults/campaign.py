@@ -255,7 +255,7 @@ def judge(fleet: Fleet, case: Case, seen: dict[str, Any]) -> None:
         if failed:
             case.problems.append(f"{host}: {failed}")
     lease = json.loads(fleet.on("backend1", "cat /var/lib/floyo/lease.json") or "{}")
-    if lease.get("holder"):
+    if lease.get("holder") and not lease.get("given_back"):
         case.problems.append(f"the lease is left to {lease['holder']}")
     states = fleet.on("proxy1", "curl -s 'http://127.0.0.1:8405/;csv' | grep ^floyo,backend")
     if "DRAIN" in states:
