@@ -42,9 +42,13 @@ options:
       - V(swapped_back) makes the database that a restore has replaced the live one again.
       - V(drilled) restores the newest backup, or the one in O(label), into a database with a random name, compares, notes
         how long it took, and drops it. The live database is not touched.
+      - V(pruned) removes backups that O(keep) does not ask for, and databases kept longer than O(keep_old). It reads the
+        newest sound backup to its last byte first.
+      - V(checked) judges age, size, redundancy, soundness, room, the last drill and, with O(database_url), the server's
+        identity against O(limits), and fails when one is passed. It changes nothing and reads no dump.
       - V(info) lists them by their manifests without reading the dumps.
     type: str
-    choices: [present, verified, restored, swapped_back, drilled, info]
+    choices: [present, verified, restored, swapped_back, drilled, pruned, checked, info]
     default: present
   database_url:
     description: The URL of the database as the owner of its tables. O(state=verified) and O(state=info) need none.
@@ -139,7 +143,7 @@ options:
     type: float
     default: 30.0
   keep_old:
-    description: Hours in which a database that a restore has replaced can be swapped back.
+    description: Hours in which a database that a restore has replaced can be swapped back. Afterwards O(state=pruned) drops it.
     type: float
     default: 24.0
   kept_database:
@@ -152,6 +156,35 @@ options:
         another host.
     type: path
     default: /var/lib/postgresql
+  keep:
+    description:
+      - For O(state=pruned), how many sound backups of a database stay. The newest C(last) (7), and the newest of each of
+        the C(daily) (7) last days, C(weekly) (5) weeks and C(monthly) (12) months that have one, in UTC.
+      - Besides these, the newest sound one stays, the newest drilled one, those in use, damaged ones, and as many suspect
+        ones as C(last).
+    type: dict
+    default: {}
+  needed_heads:
+    description: For O(state=pruned), alembic revisions of which the newest sound and the newest drilled backup stay.
+    type: list
+    elements: str
+    default: []
+  pinned:
+    description: For O(state=pruned), labels that stay.
+    type: list
+    elements: str
+    default: []
+  remove_damaged:
+    description: For O(state=pruned), damaged backups go too when a newer sound one is there.
+    type: bool
+    default: false
+  limits:
+    description:
+      - For O(state=checked). Hours since the newest sound backup, C(age_warn) (26) and C(age_fail) (50); since the last
+        drill, C(drill_warn) (192) and C(drill_fail) (0, never); sound backups, C(redundancy_warn) (3) and
+        C(redundancy_fail) (1); bytes of the newest, C(min_size) (0).
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -189,6 +222,19 @@ EXAMPLES = r"""
     database_url: "{{ floyo_database_url }}"
     directory: "{{ floyo_backup_dir }}"
 
+- name: Remove what nobody needs any more
+  pg_backup:
+    state: pruned
+    directory: "{{ floyo_backup_dir }}"
+    keep: {last: 7, daily: 14, weekly: 8, monthly: 12}
+    needed_heads: [a1b2c3d4]
+
+- name: Can we rely on them?
+  pg_backup:
+    state: checked
+    directory: "{{ floyo_backup_dir }}"
+    limits: {age_fail: 26, drill_fail: 192}
+
 - name: List them
   pg_backup:
     state: info
@@ -222,6 +268,30 @@ swapped_back:
       it was C(live_until), and C(seconds).
   returned: O(state=swapped_back)
   type: dict
+removed:
+  description: Labels that were, or in check mode would be, removed.
+  returned: O(state=pruned)
+  type: list
+  elements: str
+kept:
+  description: The others, each with C(label), C(size) and the C(reasons) for which it stays.
+  returned: O(state=pruned)
+  type: list
+  elements: dict
+databases:
+  description: Databases of earlier restores that were, or in check mode would be, dropped.
+  returned: O(state=pruned)
+  type: list
+  elements: str
+verdict:
+  description: V(pass), V(warn) or V(fail).
+  returned: O(state=checked), also when it fails
+  type: str
+checks:
+  description: Each with C(check), C(result), what was C(found), and what comes C(next).
+  returned: O(state=checked), also when it fails
+  type: list
+  elements: dict
 drill:
   description: C(label), C(heads), C(rows), C(tables), whether values were C(hashed), C(seconds), C(phases). Empty in check mode.
   returned: O(state=drilled)
@@ -243,12 +313,12 @@ running:
   elements: dict
 swept:
   description: Files, or databases, of killed runs that were, or in check mode would be, removed.
-  returned: O(state=present), O(state=restored) and O(state=drilled)
+  returned: O(state=present), O(state=restored), O(state=drilled) and O(state=pruned)
   type: list
   elements: str
 freed:
-  description: Their bytes, which a run has and check mode would have given back.
-  returned: O(state=present)
+  description: Their bytes, or those of the removed backups, which a run has and check mode would have given back.
+  returned: O(state=present) and O(state=pruned)
   type: int
 damaged:
   description: Labels of the damaged ones.
@@ -272,7 +342,7 @@ if TYPE_CHECKING:
 ARGUMENTS = {
     "state": {
         "type": "str",
-        "choices": ["present", "verified", "restored", "swapped_back", "drilled", "info"],
+        "choices": ["present", "verified", "restored", "swapped_back", "drilled", "pruned", "checked", "info"],
         "default": "present",
     },
     "database_url": {"type": "str", "default": "", "no_log": True},
@@ -298,6 +368,11 @@ ARGUMENTS = {
     "keep_old": {"type": "float", "default": 24.0},
     "kept_database": {"type": "str", "default": ""},
     "data_directory": {"type": "path", "default": "/var/lib/postgresql"},
+    "keep": {"type": "dict", "default": {}},
+    "needed_heads": {"type": "list", "elements": "str", "default": []},
+    "pinned": {"type": "list", "elements": "str", "default": []},
+    "remove_damaged": {"type": "bool", "default": False},
+    "limits": {"type": "dict", "default": {}},
 }
 
 

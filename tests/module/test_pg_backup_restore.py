@@ -599,3 +599,108 @@ def test_a_killed_drill_is_swept_by_the_next_restore_or_drill(site: Site) -> Non
     result = site.good("restored", label=label, safety_backup=False)
     assert len(result["swept"]) == 1
     assert [name for name in site.beside() if "__drill_" in name] == []
+
+
+# --- pruned, checked -------------------------------------------------------------------------------------------------
+
+
+def labels_of(site: Site) -> list[str]:
+    return [entry["label"] for entry in site.good("info")["backups"]]
+
+
+def test_what_nobody_needs_goes(site: Site) -> None:
+    labels = [site.take() for _ in range(4)]
+    site.good("drilled", label=labels[0])
+    keep = {"last": 1, "daily": 0, "weekly": 0, "monthly": 0}
+    predicted = site.good("pruned", keep=keep, pinned=[labels[1]], check=True)
+    assert (predicted["removed"], predicted["changed"]) == ([labels[2]], True)
+    assert labels_of(site) == labels[::-1]
+    result = site.good("pruned", keep=keep, pinned=[labels[1]])
+    assert {key: result[key] for key in ("removed", "kept", "freed")} == {
+        key: predicted[key] for key in ("removed", "kept", "freed")
+    }
+    assert [(each["label"], each["reasons"]) for each in result["kept"]] == [
+        (labels[3], ["last", "newest sound one"]), (labels[1], ["pinned"]), (labels[0], ["newest drilled one"])
+    ]  # fmt: skip
+    assert not list(site.directory.glob(f"{labels[2]}*"))
+    assert site.good("pruned", keep=keep, pinned=[labels[1]])["changed"] is False
+    assert site.run("verified").rc == 0
+    assert site.run("pruned", keep={"last": 0})["code"] == "KEEP_UNUSABLE"
+    assert site.run("pruned", keep={"first": 1})["code"] == "KEEP_UNUSABLE"
+
+
+def test_the_newest_is_read_before_others_go_in_trust_of_it(site: Site) -> None:
+    labels = [site.take() for _ in range(3)]
+    dump = site.directory / f"{labels[2]}.dump"
+    data = bytearray(dump.read_bytes())
+    data[-1000] ^= 1
+    dump.write_bytes(data)
+    keep = {"last": 1, "daily": 0, "weekly": 0, "monthly": 0}
+    for check in (True, False):
+        assert site.good("pruned", keep=keep, check=check)["removed"] == [labels[0]]
+    assert labels_of(site) == labels[:0:-1]
+    assert site.listed(labels[2])["verified"] is False
+
+
+def test_killed_while_pruning(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each file: what is left is a whole backup or is swept, and the others are untouched."""
+    real = store.Store._remove
+    keep = {"last": 1, "daily": 0, "weekly": 0, "monthly": 0}
+
+    class Killed(BaseException):
+        pass
+
+    for point, whole in ((1, True), (2, False), (3, False), (4, False), (5, False)):
+        oldest, newest = site.take(), site.take()
+        site.good("verified", label=oldest)
+        calls = iter(range(100))
+
+        def remove(self: store.Store, names: list[str], point: int = point, calls: Iterator[int] = calls) -> None:
+            if next(calls) == point:
+                raise Killed
+            real(self, names)
+
+        monkeypatch.setattr(store.Store, "_remove", remove)
+        with pytest.raises(Killed):
+            site.run("pruned", keep=keep)
+        monkeypatch.undo()
+        running = site.directory / f"{oldest}.running.json"
+        record = json.loads(running.read_text())
+        running.write_text(json.dumps({**record, "owner": {**record["owner"], "boot": "another"}}))
+        listed = site.good("info")["backups"]
+        assert [each["label"] for each in listed] == ([newest, oldest] if whole else [newest])
+        assert all(each["verified"] for each in listed)
+        site.good("pruned", keep={"last": 2})
+        assert bool(list(site.directory.glob(f"{oldest}*"))) is whole
+        assert not running.exists()
+        site.good("pruned", keep=keep)
+        (site.directory / f"{newest}.json").unlink()
+        (site.directory / f"{newest}.dump").unlink()
+
+
+def test_databases_of_earlier_restores_go_when_their_time_is_over(site: Site) -> None:
+    kept = site.good("restored", label=site.take())["restored"]["kept"]
+    assert site.good("pruned")["databases"] == []
+    assert site.good("pruned", keep_old=-1, check=True)["databases"] == [kept]
+    assert len(site.beside()) == 1
+    assert site.good("pruned", keep_old=-1)["databases"] == [kept]
+    assert site.beside() == []
+
+
+def test_can_the_backups_be_relied_on(site: Site) -> None:
+    refused = site.run("checked")
+    assert (refused["code"], refused["verdict"]) == ("BACKUPS_UNFIT", "fail")
+    assert "0 sound backups" in refused["msg"]
+    label = site.take()
+    result = site.good("checked", limits={"redundancy_warn": 1})
+    assert {each["check"]: each["result"] for each in result["checks"]} == {
+        "redundancy": "pass", "age": "pass", "size": "pass", "drill": "warn", "soundness": "pass", "room": "pass",
+        "identity": "pass",
+    }  # fmt: skip
+    assert "none was ever restored" in json.dumps(result["warnings"])
+    site.good("drilled")
+    assert site.good("checked", limits={"redundancy_warn": 1}, database_url="")["verdict"] == "pass"
+    (site.directory / f"{label}.dump").unlink()
+    result = site.run("checked")
+    assert (result["code"], "the dump is missing" in result["msg"]) == ("BACKUPS_UNFIT", True)
+    assert site.run("checked", limits={"mood": 1})["code"] == "LIMITS_UNKNOWN"

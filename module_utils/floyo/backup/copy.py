@@ -31,7 +31,7 @@ from .judge import (
     premade,
     restore_failure,
 )
-from .looking import flaw_of, selected
+from .looking import flaw_of, look_again, selected
 from .naming import stamp
 from .programs import Streamed, find_programs, listing, restore
 from .server import Server
@@ -124,8 +124,7 @@ class Copy:
             problem = f"the dump has {toc.entries} entries instead of {expected['entries']}"
         if problem:
             if not self.check_mode:
-                at = stamp(datetime.now(timezone.utc))
-                self.store.note(label, {"manifest": self.manifest["digest"], "at": at, "problem": problem})
+                look_again(self.store, label, self.manifest, problem)
             raise Unusable(
                 f"backup {label} is damaged: {problem}",
                 code="BACKUP_DAMAGED",

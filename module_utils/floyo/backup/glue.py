@@ -37,6 +37,7 @@ from .looking import flaw_of, selected
 from .manifest import link_to, seal
 from .naming import label_for, next_moment, stamp
 from .programs import Streamed, dump, find_programs, offers
+from .pruned import Prune, checked
 from .restored import Restore, SwapBack
 from .server import Counts, Server, Table
 from .store import Store, explained
@@ -56,6 +57,8 @@ def backup(parameters: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]
     if parameters["state"] == "info":
         entries = selected(store.catalogue(), parameters["label"])
         return {"changed": False, "backups": entries, "running": store.running(), "warnings": []}
+    if parameters["state"] == "checked":
+        return checked(parameters, store)
     if parameters["state"] == "verified":
         return _Verification(parameters, store, check_mode=check_mode).result()
     with _stoppable():
@@ -65,6 +68,8 @@ def backup(parameters: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]
             ).result()
         if parameters["state"] == "swapped_back":
             return SwapBack(parameters, store, check_mode=check_mode).result()
+        if parameters["state"] == "pruned":
+            return Prune(parameters, store, check_mode=check_mode).result()
         if parameters["state"] == "drilled":
             return Drill(parameters, store, check_mode=check_mode).result()
         return _Backup(parameters, store, check_mode=check_mode).result()

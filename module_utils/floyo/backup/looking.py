@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any, Optional
 
 from ..errors import FloyoError, Unusable
 from .catalogue import Catalogue
 from .judge import Programs, Toc
-from .naming import is_label
+from .naming import is_label, stamp
 from .programs import Streamed, read_back
 from .store import Store
 
-__all__ = ["flaw_of", "selected"]
+__all__ = ["flaw_of", "look_again", "selected"]
 
 
 def selected(catalogue: Catalogue, label: str) -> list[dict[str, Any]]:
@@ -46,3 +48,10 @@ def flaw_of(
     if found.size != written.size:
         return f"the dump has {found.size} bytes instead of {written.size}", toc
     return ("the dump's sha256 is not the recorded one" if found.sha256 != written.sha256 else ""), toc
+
+
+def look_again(store: Store, label: str, manifest: Mapping[str, Any], problem: str) -> str:
+    """Note what a look at a dump has found, and when."""
+    at = stamp(datetime.now(timezone.utc))
+    store.note(label, {"manifest": manifest["digest"], "at": at, "problem": problem})
+    return at
