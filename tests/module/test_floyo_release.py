@@ -731,12 +731,26 @@ wheels = [{{ url = "https://packages.example/uvicorn-1.0-py3-none-any.whl", hash
         "pyproject.toml": UV_PROJECT.partition("[dependency-groups]")[0] + system,
         "uv.lock": lock.replace("virtual", "editable") + package,
     }
-    found = box.built(
-        repository(tmp_path / "s", files), requirements=[], asgi="app.main:app", alembic_config="", env_example=""
-    )
-    assert found["manifest"]["requirements"] == ["app==0.1.0", "uvicorn==1.0"]
-    worker = box.releases / found["release"] / ".venv" / "bin" / "worker"
-    assert subprocess.run([worker], capture_output=True, text=True, check=True).stdout == "works\n"
+    given = {"requirements": [], "asgi": "app.main:app", "alembic_config": "", "env_example": ""}
+    source = repository(tmp_path / "s", files)
+
+    def works(release: dict[str, Any]) -> None:
+        assert release["manifest"]["requirements"] == ["app==0.1.0", "uvicorn==1.0"]
+        worker = box.releases / release["release"] / ".venv" / "bin" / "worker"
+        assert subprocess.run([worker], capture_output=True, text=True, check=True).stdout == "works\n"
+
+    works(box.built(source, **given))
+    # The same as a member of a workspace, whose lock file is above it.
+    member = {f"services/api/{name}": text for name, text in files.items() if name != "uv.lock"}
+    shared = {
+        "pyproject.toml": '[tool.uv.workspace]\nmembers = ["services/*"]\n',
+        "uv.lock": files["uv.lock"]
+        .replace('editable = "."', 'editable = "services/api"')
+        .replace("\n[[package]]", '\n[manifest]\nmembers = ["app"]\n\n[[package]]', 1),
+    }
+    git(source, "rm", "--quiet", "-r", ".")
+    commit(source, {**member, **shared}, "v1.0.1")
+    works(box.built(source, "v1.0.1", **given, project_dir="services/api"))
 
 
 # --- interrupted, hostile, at once -----------------------------------------------------------------------------------

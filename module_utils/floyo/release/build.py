@@ -133,7 +133,7 @@ class _Build:
         self.mirror.export(about["commit"], tree)
         project = tree / source.project_dir
         looked = self.look(tree, project)
-        lock = lock_of(project, source.requirements, source.lock)
+        lock = lock_of(project, source.requirements, source.lock, source.project_dir)
         self.packages.prepare(uv=lock == "uv")
         locked = self.lock(project, lock)
         release = release_name(version, key, about["tree"], locked.text())
@@ -182,7 +182,7 @@ class _Build:
         kept = self.directory / "locks" / f"{named}.json"
         if lock == "none" and kept.exists() and not self.rebuild:
             return Locked(**read_json(str(kept)))
-        locked = self.packages.resolve(project, self.source.requirements, lock, self.work)
+        locked = self.packages.resolve(project, self.source.requirements, lock, self.work, self.source.project_dir)
         if lock == "none" and locked.reusable:
             kept.parent.mkdir(mode=0o750, exist_ok=True)
             write_json(str(kept), dataclasses.asdict(locked), mode=0o640)

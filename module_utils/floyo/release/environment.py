@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlparse
 from ..errors import FloyoError, Unusable
 from .process import Log
 
-__all__ = ["Locked", "Packages", "check_import", "expanded", "lock_of", "run_tests"]
+__all__ = ["Locked", "Packages", "check_import", "expanded", "lock_of", "run_tests", "uv_root"]
 
 INSTALL_TIMEOUT = 1800.0
 # The first that knows --python and --report as they are used here.
@@ -93,8 +93,8 @@ class Locked:
         return cls(sorted(hashed), sorted(other), sorted(local), list(options))
 
     @classmethod
-    def from_export(cls, lines: Iterable[str], everything: Iterable[str]) -> Locked:
-        """What ``uv export`` wrote: what is served, and with all groups."""
+    def from_export(cls, lines: Iterable[str], everything: Iterable[str], base: str = ".") -> Locked:
+        """What ``uv export`` wrote: what is served, and with all groups. Its paths begin at ``base`` of the project."""
         hashed, other, local = [], [], []
         for line in lines:
             editable = re.match(r"(?:-e|--editable)[ =]+(.+)", line)
@@ -102,7 +102,8 @@ class Locked:
             if "--hash=" in line:
                 hashed.append(line)
             elif path.startswith((".", "/")):
-                local.append((path, path.partition(" ;")[0].strip(), bool(editable)))
+                place = path.partition(" ;")[0].strip()
+                local.append((path, place if base == "." else os.path.normpath(f"{base}/{place}"), bool(editable)))
             else:
                 other.append(line)
         served = set(hashed)
@@ -125,11 +126,17 @@ def _inside(project: Path, url: str, name: str) -> str:
     return relative
 
 
-def lock_of(project: Path, requirements: Iterable[str], lock: str) -> str:
+def uv_root(project: Path, project_dir: str) -> Optional[Path]:
+    """Where uv.lock is: in the project, or above it in the repository, when it is a member of a uv workspace."""
+    above = len(Path(project_dir).parts)
+    return next((place for place in [project, *project.parents][: above + 1] if (place / "uv.lock").exists()), None)
+
+
+def lock_of(project: Path, requirements: Iterable[str], lock: str, project_dir: str = "") -> str:
     """How this project pins: ``uv``, ``pip`` (hashed files) or ``none``, when ``lock`` is ``auto``; else ``lock``."""
     if lock != "auto":
         return lock
-    if (project / "uv.lock").exists():
+    if uv_root(project, project_dir):
         return "uv"
     files = [project / name for name in requirements]
     hashed = [path for path in files if path.is_file() and any("--hash=" in line for line in expanded(path))]
@@ -181,7 +188,9 @@ class Packages:
         if uv and not (self.tools / "bin" / "uv").exists():
             self._installed(["install", "--quiet", "uv"], self.tools)
 
-    def resolve(self, project: Path, requirements: Sequence[str], lock: str, scratch: Path) -> Locked:
+    def resolve(
+        self, project: Path, requirements: Sequence[str], lock: str, scratch: Path, project_dir: str = ""
+    ) -> Locked:
         """The exact versions that will be installed."""
         missing = [name for name in requirements if lock != "uv" and not (project / name).is_file()]
         if missing:
@@ -192,7 +201,8 @@ class Packages:
                 next_step="correct floyo_requirements, or set floyo_lock to uv",
             )
         if lock == "uv":
-            return Locked.from_export(self._exported(project), self._exported(project, "--all-groups"))
+            base = os.path.relpath(uv_root(project, project_dir) or project, project)
+            return Locked.from_export(self._exported(project), self._exported(project, "--all-groups"), base)
         lines = [line for name in requirements for line in expanded(project / name)]
         options = [line for line in lines if line.startswith("-") and not re.match(r"-e|--editable", line)]
         if lock == "pip":
@@ -244,7 +254,10 @@ class Packages:
 
     def install(self, venv: Path, locked: Locked, project: Path, scratch: Path) -> None:
         """Exactly ``locked`` and nothing else."""
-        local = [f"{'-e ' if editable else ''}{(project / path).as_uri()}" for _, path, editable in locked.local]
+        local = [
+            f"{'-e ' if editable else ''}{Path(os.path.normpath(project / path)).as_uri()}"
+            for _, path, editable in locked.local
+        ]
         for name, lines in (("hashed", locked.hashed), ("other", locked.other), ("local", local)):
             checks = ["--require-hashes"] if name == "hashed" else []
             if locked.closed:
