@@ -731,7 +731,7 @@ wheels = [{{ url = "https://packages.example/uvicorn-1.0-py3-none-any.whl", hash
         "pyproject.toml": UV_PROJECT.partition("[dependency-groups]")[0] + system,
         "uv.lock": lock.replace("virtual", "editable") + package,
     }
-    given = {"requirements": [], "asgi": "app.main:app", "alembic_config": "", "env_example": ""}
+    given: dict[str, Any] = {"requirements": [], "asgi": "app.main:app", "alembic_config": "", "env_example": ""}
     source = repository(tmp_path / "s", files)
 
     def works(release: dict[str, Any]) -> None:

@@ -115,3 +115,8 @@ def test_several_heads_are_right_only_when_somebody_says_so() -> None:
     assert (refused["verdict"], refused["code"]) == ("REFUSE", "MULTIPLE_HEADS")
     plan = plan_deploy([], branches, status="uninitialised", multiple_heads=True)
     assert (plan["verdict"], [entry["revision"] for entry in plan["pending"]]) == ("SAFE", ["a", "o"])
+
+
+def test_an_application_without_revisions_can_be_deployed() -> None:
+    plan = plan_deploy([], Release("new"), status="no_revisions")
+    assert (plan["verdict"], [step["what"] for step in plan["steps"]]) == ("SAFE", ["switch"])
