@@ -9,6 +9,8 @@ description:
   - A rollback is C(SAFE) when the database is at the target's revision or only additions ahead, C(DOWNGRADE) when each
     step between has a way back that runs with the newer release's files, C(RESTORE) when a backup is the way, C(REFUSE)
     otherwise, with the nearest release that is safe.
+  - A restore is C(RESTORE) when the release that runs works on what the backup holds, all it needs and beyond that only
+    additions, and C(REFUSE) otherwise.
 attributes:
   check_mode:
     description: Can run in check mode and then plans as always, since it changes nothing.
@@ -24,7 +26,7 @@ options:
   kind:
     description: What is planned.
     type: str
-    choices: [deploy, rollback]
+    choices: [deploy, rollback, restore]
     required: true
   live:
     description: Revisions in the database's version table.
@@ -58,6 +60,14 @@ options:
     type: list
     elements: dict
     default: []
+  backup:
+    description: The backup to restore, as M(pg_backup) lists it, or another database with its C(heads) and C(label).
+    type: dict
+    default: {}
+  accept_misfit:
+    description: Consent to the restore of a backup that the release that runs may not be able to work on.
+    type: bool
+    default: false
   accept_data_loss:
     description: Consent to a downgrade that drops or rewrites rows.
     type: bool
@@ -154,7 +164,7 @@ loses:
   elements: str
   returned: always
 consent:
-  description: What must be agreed to first, C(data_loss) or C(restore).
+  description: What must be agreed to first, C(data_loss), C(restore) or C(misfit).
   type: str
   returned: always
 nearest_safe:

@@ -15,7 +15,13 @@ if _SHARED not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_SHARED)
 
 from ansible.module_utils.floyo.errors import FloyoError
-from ansible.module_utils.floyo.migrations.planner import Consent, plan_deploy, plan_rollback, releases_of
+from ansible.module_utils.floyo.migrations.planner import (
+    Consent,
+    plan_deploy,
+    plan_restore,
+    plan_rollback,
+    releases_of,
+)
 
 _FLAG = {"type": "bool", "default": False}
 _MANIFESTS = {"type": "list", "elements": "dict", "default": []}
@@ -33,7 +39,7 @@ class ActionModule(ActionBase):
         self._task.args = {name: value for name, value in self._task.args.items() if value is not None}
         _validated, given = self.validate_argument_spec(
             argument_spec={
-                "kind": {"type": "str", "choices": ["deploy", "rollback"], "required": True},
+                "kind": {"type": "str", "choices": ["deploy", "rollback", "restore"], "required": True},
                 "live": _NAMES,
                 "status": {"type": "str", "default": "at"},
                 "target": {"type": "dict", "required": True},
@@ -43,6 +49,8 @@ class ActionModule(ActionBase):
                 "backups": _MANIFESTS,
                 "accept_data_loss": _FLAG,
                 "accept_restore": _FLAG,
+                "accept_misfit": _FLAG,
+                "backup": {"type": "dict", "default": {}},
                 "contract": _FLAG,
                 "multiple_heads": _FLAG,
                 "classes": {"type": "list", "elements": "str", "default": ["expand"]},
@@ -65,11 +73,14 @@ def _plan(given: dict[str, Any]) -> dict[str, Any]:
     consent = Consent(
         data_loss=given["accept_data_loss"],
         restore=given["accept_restore"],
+        misfit=given["accept_misfit"],
         contract=given["contract"],
         classes=tuple(given["classes"]),
     )
     (target,) = releases_of([given["target"]])
     known = releases_of(given["known"])
+    if given["kind"] == "restore":
+        return plan_restore(given["backup"], target, known=known, consent=consent)
     if given["kind"] == "deploy":
         running = releases_of(given["running"])
         return plan_deploy(

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible.module_utils.floyo.migrations.planner import VERDICTS, Consent, Release, plan_deploy, plan_rollback
+from ansible.module_utils.floyo.migrations.planner import (
+    VERDICTS,
+    Consent,
+    Release,
+    plan_deploy,
+    plan_restore,
+    plan_rollback,
+)
 
 
 def revision(name: str, below: str | None, kind: str = "expand", downgrade: str = "clean") -> dict[str, Any]:
@@ -120,3 +127,25 @@ def test_several_heads_are_right_only_when_somebody_says_so() -> None:
 def test_an_application_without_revisions_can_be_deployed() -> None:
     plan = plan_deploy([], Release("new"), status="no_revisions")
     assert (plan["verdict"], [step["what"] for step in plan["steps"]]) == ("SAFE", ["switch"])
+
+
+@pytest.mark.parametrize(
+    ("heads", "verdict", "words"),
+    [
+        (["a"], "REFUSE", "lacks b, which v2 needs"),
+        (["b"], "RESTORE", "v2 runs on it"),
+        (["c"], "RESTORE", "v2 runs on it"),
+        (["d"], "REFUSE", "ahead of v2 by d"),
+        (["x"], "REFUSE", "at x, which no known release contains"),
+    ],
+)
+def test_a_backup_fits_the_release_that_runs_or_not(heads: list[str], verdict: str, words: str) -> None:
+    line = [revision("a", None), revision("b", "a"), revision("c", "b"), revision("d", "c", "contract")]
+    running, newest = Release("v2", line[:2]), Release("v4", line)
+    backup = {"label": "L", "heads": heads, "verified": True, "created": "then"}
+    plan = plan_restore(backup, running, known=[newest])
+    assert (plan["verdict"], words in plan["reason"], plan["backup"]) == (verdict, True, "L")
+    assert plan["consent"] == ("misfit" if verdict == "REFUSE" else "")
+    assert plan_restore(backup, running, known=[newest], consent=Consent(misfit=True))["verdict"] == "RESTORE"
+    damaged = plan_restore({**backup, "verified": False, "problem": "cut"}, running, consent=Consent(misfit=True))
+    assert (damaged["verdict"], damaged["reason"]) == ("REFUSE", "backup L: cut")

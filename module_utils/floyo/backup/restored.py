@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any, Callable
 
 from ..errors import ConnectionLost, FloyoError, Refused, Unusable
-from .cluster import Cluster
+from .cluster import Cluster, quoted
 from .copy import Copy
 from .databases import Aside, kept_name
 from .naming import stamp
@@ -164,12 +164,20 @@ class Restore(_Exchange):
                 inside.become(self.like.owner)
             inside.admit(self.asked["application_role"])
 
+    def give_public(self, name: str) -> None:
+        """A new database's schema public belongs to whoever owns the database: the same in effect, not in name."""
+        with closing(self.owner_at(name)) as inside:
+            if inside.owner_of_public() not in ("", self.like.owner):
+                inside.execute(f"ALTER SCHEMA public OWNER TO {quoted(self.like.owner)}")
+
     def restored(self, stack: ExitStack, stream: Any) -> dict[str, Any]:
         live = self.hold_live(stack) if self.live else None
         kept = ""
         with self.filled(stream, privileges=not self.asked["application_role"]) as name:
             found = self.settle(name)
             self.require_same(found)
+            if live and live.owner_of_public() == self.like.owner:
+                self.give_public(name)
             if live and self.live:
                 self.warnings += [
                     f"a setting needs an administrator: {text}" for text in self.cluster.dress(name, self.live)

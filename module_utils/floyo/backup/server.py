@@ -330,6 +330,11 @@ class Server:
                     f"ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} GRANT {words} ON {kind} TO {whom}"
                 )
 
+    def owner_of_public(self) -> str:
+        """Empty when there is no such schema."""
+        rows = self._rows("SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = 'public'")
+        return str(rows[0][0]) if rows else ""
+
     def become(self, role: str) -> None:
         """Work as another role, until the connection ends."""
         self._rows(f"SET ROLE {_name(role)}")

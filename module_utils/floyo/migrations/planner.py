@@ -15,7 +15,7 @@ from ..errors import Unusable
 from .lineage import Lineage, Revision
 from .state import backward, brief, forward
 
-__all__ = ["VERDICTS", "Consent", "Release", "plan_deploy", "plan_rollback", "releases_of"]
+__all__ = ["VERDICTS", "Consent", "Release", "plan_deploy", "plan_restore", "plan_rollback", "releases_of"]
 
 VERDICTS = ("SAFE", "DOWNGRADE", "RESTORE", "REFUSE")
 # The shapes of a revision table that a plan can start from; anything else is refused.
@@ -36,6 +36,7 @@ class Consent:
 
     data_loss: bool = False  # downgrades that drop or rewrite rows
     restore: bool = False  # going back to a backup, which loses what was written since
+    misfit: bool = False  # a backup that the running release may not be able to work on
     contract: bool = False  # the contract step of a deploy
     classes: tuple[str, ...] = ("expand",)
 
@@ -326,14 +327,11 @@ def _restored(
         f" ({rows} rows)" if rows is not None else ""
     )
     duration = f"; the restore takes about {seconds:.0f} s" if isinstance(seconds, (int, float)) else ""
-    step = {
-        "what": "restore",
-        "where": "database host",
-        "release": "",
+    found = {
         "backup": fit["label"],
-        "text": f"restore {fit['label']} into a new database and swap it in",
+        "loses": [lost],
+        "steps": [_backup_step(), _restore_step(fit["label"]), _switch(target.name)],
     }
-    found = {"backup": fit["label"], "loses": [lost], "steps": [_backup_step(), step, _switch(target.name)]}
     if not consent.restore:
         return _result(
             "REFUSE",
@@ -359,6 +357,57 @@ def _fits(facts: _Facts, backup: Mapping[str, Any], wanted: set[str]) -> bool:
         return False
     held = facts.all.closure(heads)
     return wanted <= held and all(facts.all[name]["class"] == "expand" for name in held - wanted)
+
+
+def plan_restore(
+    backup: Mapping[str, Any], target: Release, *, known: Iterable[Release] = (), consent: Consent = Consent()
+) -> dict[str, Any]:
+    """Whether ``target``, which runs, can work on what ``backup`` holds (``label, heads, verified, created``)."""
+    heads = [str(head) for head in backup.get("heads") or ()]
+    label = backup.get("label", "")
+    facts = _Facts(heads, [target, *known])
+    wanted = facts.wanted(target)
+    if not backup.get("verified"):
+        problem = backup.get("problem") or "it was not verified"
+        return _result("REFUSE", f"backup {label}: {problem}", code="BACKUP_DAMAGED", next_step="choose another one")
+    steps = [_backup_step(), _restore_step(label)]
+    lost = f"everything written since {backup.get('created') or 'the backup'}"
+    found = {"backup": label, "loses": [lost], "steps": steps, "pending": []}
+    if _fits(facts, backup, wanted):
+        return _result("RESTORE", f"{target.name} runs on it; {lost} is kept aside", **found)
+    missing = facts.all.ordered(wanted - facts.applied)
+    if facts.strange:
+        why = f"it is at {', '.join(facts.strange)}, which no known release contains"
+        step = "choose a backup of a known revision (playbooks/backups.yml)"
+    elif missing:
+        why = f"it lacks {', '.join(missing)}, which {target.name} needs"
+        step = (
+            "roll back to the release that it fits and restore then; or restore it anyway and run playbooks/migrate.yml"
+        )
+    else:
+        harmful = [name for name in facts.applied - wanted if facts.all[name]["class"] != "expand"]
+        why = f"it is ahead of {target.name} by {', '.join(facts.all.ordered(harmful))}, which its code may not bear"
+        step = "deploy the release that it fits, or choose an older backup"
+    if consent.misfit:
+        return _result("RESTORE", f"{why}; that is accepted", **{**found, "pending": brief(facts.all, missing)})
+    return _result(
+        "REFUSE",
+        f"backup {label} does not fit {target.name}: {why}",
+        **{**found, "pending": brief(facts.all, missing)},
+        code="BACKUP_MISFIT",
+        consent="misfit",
+        next_step=f"{step}; -e floyo_backup_accept_misfit=true restores it as it is",
+    )
+
+
+def _restore_step(label: str) -> dict[str, Any]:
+    return {
+        "what": "restore",
+        "where": "database host",
+        "release": "",
+        "backup": label,
+        "text": f"restore {label} into a new database and swap it in",
+    }
 
 
 # --- forward ---------------------------------------------------------------------------------------------------------
