@@ -41,7 +41,10 @@ for unit; do :; done
 pid=$(cat "{units}/$unit" 2>/dev/null)
 case $1 in
   show) grep -qs '^State:.[RSD]' /proc/$pid/status && echo active || echo inactive;;
-  stop) echo "$unit" >> {units}/stopped; test -z "$pid" || kill -s KILL -- -"$pid" 2>/dev/null;;
+  stop) # like the real one: back when the process has ended
+    echo "$unit" >> {units}/stopped
+    test -z "$pid" || kill -s KILL -- -"$pid" 2>/dev/null
+    while grep -qs '^State:.[RSD]' /proc/$pid/status; do sleep 0.01; done;;
 esac
 true
 """
