@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,6 +47,20 @@ class Fleet:
             ssh_extra_args=facts["options"].replace("\n", " "),
             sudo=True,
         )
+
+    def write(self, name: str, path: str, text: str) -> None:
+        """Put a secret into a file of root's: testinfra's commands are kept in sudo's log."""
+        facts = self.facts[name]
+        words = [
+            "ssh",
+            "-o",
+            "ConnectTimeout=10",
+            "-i",
+            facts["key"],
+            *shlex.split(facts["options"]),
+            f"{facts['user']}@{facts['address']}",
+        ]
+        subprocess.run([*words, f"sudo sh -c 'umask 077; cat >{path}'"], input=text, text=True, check=True)
 
     def first(self, group: str) -> Host:
         return self.host(self.groups[group][0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -10,7 +11,7 @@ from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 if TYPE_CHECKING:
-    from molecule.conftest import Fleet
+    from molecule.conftest import Ansible, Fleet
 
 
 class Database:
@@ -24,11 +25,15 @@ class Database:
             "floyo": fleet.facts[self.name]["postgres_password"],
             "floyo_owner": fleet.facts[self.name]["owner_password"],
         }
+        fleet.write(
+            self.name,
+            "/root/pgpass",
+            "".join(f"*:*:*:{role}:{password}\n" for role, password in self.passwords.items()),
+        )
 
     def run(self, role: str, sql: str, *, sslmode: str = "require", database: str = "floyo") -> CommandResult:
         return self.host.run(
-            "PGPASSWORD=%s psql -X -A -t -v ON_ERROR_STOP=1 -d %s -c %s",
-            self.passwords[role],
+            "PGPASSFILE=/root/pgpass psql -X -A -t -v ON_ERROR_STOP=1 -d %s -c %s",
             f"host={self.address} user={role} dbname={database} sslmode={sslmode}",
             sql,
         )
@@ -38,8 +43,9 @@ class Database:
 
 
 @pytest.fixture(scope="module")
-def db(fleet: Fleet, database: Host) -> Database:
-    return Database(fleet, database)
+def db(fleet: Fleet, database: Host) -> Iterator[Database]:
+    yield Database(fleet, database)
+    database.check_output("rm /root/pgpass")
 
 
 def test_connections_are_encrypted(db: Database) -> None:
@@ -52,6 +58,25 @@ def test_connections_are_encrypted(db: Database) -> None:
 def test_passwords_are_scram(db: Database) -> None:
     kinds = db.admin("SELECT DISTINCT split_part(rolpassword, '$', 1) FROM pg_authid WHERE rolname LIKE 'floyo%'")
     assert kinds == "SCRAM-SHA-256"
+
+
+def test_the_server_keeps_no_statement_with_a_password(db: Database, ansible: Ansible) -> None:
+    """Neither a slow one nor a failed one: its log and its statistics are read by more people than the vault."""
+    db.admin("ALTER SYSTEM SET log_statement = 'all'")
+    db.admin("ALTER SYSTEM SET log_min_duration_statement = 0")
+    db.admin("SELECT pg_reload_conf()")
+    try:
+        db.admin("ALTER ROLE floyo PASSWORD NULL")
+        done = ansible("ansible-playbook", "playbooks/provision.yml", "--tags=floyo_postgres_database")
+        assert done.returncode == 0, done.stdout
+    finally:
+        db.admin("ALTER SYSTEM RESET ALL")
+        db.admin("SELECT pg_reload_conf()")
+    log = db.host.check_output("cat /var/log/postgresql/*.log; journalctl --no-pager -o cat")
+    kept = db.admin("SELECT string_agg(query, ' ') FROM pg_stat_statements")
+    assert "ALTER ROLE floyo PASSWORD NULL" in log
+    assert [name for name, password in db.passwords.items() if password in log + kept] == []
+    assert db.run("floyo", "SELECT 1").succeeded
 
 
 def test_the_application_writes_rows_and_no_schema(db: Database) -> None:
