@@ -18,6 +18,7 @@ __all__ = [
     "fleet_gates",
     "health_row",
     "known_manifests",
+    "left_behind",
     "release_gates",
     "rollback_target",
     "serves",
@@ -145,6 +146,7 @@ def _outcome(host: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     before = (facts.get("__floyo_deploy_info") or {}).get("current") or {}
     old = switch.get("from") or before.get("release") or "-"
     built = (facts.get("__floyo_deploy_build") or {}).get("release")
+    served = switch.get("outcome") in ("switched", "unchanged")
     row = {
         "host": host,
         "from": old,
@@ -152,7 +154,8 @@ def _outcome(host: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": switch.get("seconds", "-"),
         "result": switch.get("outcome") or ("unchanged" if built and built == old else "not tried"),
         "runs": switch.get("to") or old,
-        "health": health.get("verdict") or "unknown",
+        # A switch ends well only when the service says that it is ready; a deploy asks further afterwards.
+        "health": health.get("verdict") or ("ready" if served and not health else "unknown"),
     }
     if switch.get("unreachable"):
         row.update(result="unreachable", runs="unknown")
@@ -164,6 +167,17 @@ def _outcome(host: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     elif back.get("failed") or back.get("unreachable"):
         row.update(result=f"not put back: {one_line(back.get('msg') or 'unreachable')}")
     return row
+
+
+def left_behind(switches: Mapping[str, Mapping[str, Any]], release: str) -> dict[str, str]:
+    """Hosts that a rollback to ``release`` did not bring there, and why. ``switches`` are their results by name."""
+    found = {}
+    for host, switch in switches.items():
+        if switch.get("unreachable"):
+            found[host] = f"unreachable: it converges with playbooks/rollback.yml -e floyo_release={release}"
+        elif switch.get("outcome") not in ("switched", "unchanged"):
+            found[host] = one_line(switch.get("msg") or "no answer")
+    return found
 
 
 def status_rows(

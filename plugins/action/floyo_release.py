@@ -14,13 +14,19 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+# Controller plugins do not see the project's module_utils by themselves: that setting is for what is sent to hosts.
+_ROOT = Path(__file__).resolve().parents[2]
+_SHARED = str(_ROOT / "module_utils")
+if _SHARED not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_SHARED)
+
 from ansible.module_utils.floyo.release.git import split_address
 
-_ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = "/usr/bin/floyo-release"
 # Exit statuses of the host program that speak JSON; anything else means that it is not there or not ours.
 _ANSWERED = (0, 1)

@@ -49,6 +49,7 @@ class FilterModule:
             "floyo_deploy_rows": fleet.deploy_rows,
             "floyo_fleet_gates": fleet.fleet_gates,
             "floyo_health_row": fleet.health_row,
+            "floyo_left_behind": fleet.left_behind,
             "floyo_known_manifests": fleet.known_manifests,
             "floyo_release_gates": fleet.release_gates,
             "floyo_rollback_target": floyo_rollback_target,

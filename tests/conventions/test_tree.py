@@ -189,6 +189,15 @@ def test_playbooks_say_what_they_do(playbook: Path) -> None:
     assert re.match(r"---.*\n# \w", playbook.read_text()), "it begins with a comment for the user"
 
 
+@pytest.mark.parametrize("plugin", sorted(ROOT.glob("plugins/*/*.py")), ids=name_of)
+def test_a_plugin_loads_alone(plugin: Path) -> None:
+    """Whichever a play needs first: none may count on what another one has set up."""
+    code = "import importlib.util, sys; s = importlib.util.spec_from_file_location('p', sys.argv[1]);"
+    code += " s.loader.exec_module(importlib.util.module_from_spec(s))"
+    done = subprocess.run([sys.executable, "-c", code, plugin], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("inventory", ["local", "staging", "production"])
 def test_syntax_of_every_playbook(inventory: str) -> None:
     done = subprocess.run(

@@ -13,6 +13,7 @@ from ansible.module_utils.floyo.fleet import (
     fleet_gates,
     health_row,
     known_manifests,
+    left_behind,
     release_gates,
     rollback_target,
     serves,
@@ -242,6 +243,7 @@ def test_the_outcome_of_each_host() -> None:
                 },
                 "bad": {**before, "__floyo_deploy_switch": {"failed": True, "outcome": "reverted", "from": A, "to": B}},
                 "gone": {**before, "__floyo_deploy_switch": {"unreachable": True}},
+                "back again": {**before, "__floyo_deploy_switch": switched},
                 "later": {**before, "__floyo_deploy_switch": {"skipped": True}},
                 "new": {},
             }
@@ -253,10 +255,28 @@ def test_the_outcome_of_each_host() -> None:
         "stuck": ("not put back: no", B),
         "bad": ("reverted", A),
         "gone": ("unreachable", "unknown"),
+        "back again": ("switched", B),
         "later": ("not tried", A),
         "new": ("not tried", "-"),
     }
     assert (rows["done"]["health"], rows["later"]["health"]) == ("healthy", "unknown")
+    # A switch proves readiness; nobody asked further. A bad one proves nothing.
+    assert (rows["back again"]["health"], rows["bad"]["health"]) == ("ready", "unknown")
+
+
+def test_hosts_that_a_rollback_left_behind() -> None:
+    switches = {
+        "b1": {"outcome": "switched"},
+        "b2": {"outcome": "unchanged"},
+        "b3": {"failed": True, "outcome": "reverted", "msg": "A did not\ncome up"},
+        "b4": {"unreachable": True},
+        "b5": {},
+    }
+    assert left_behind(switches, A) == {
+        "b3": "A did not come up",
+        "b4": f"unreachable: it converges with playbooks/rollback.yml -e floyo_release={A}",
+        "b5": "no answer",
+    }
 
 
 def test_status_shows_what_drifted() -> None:

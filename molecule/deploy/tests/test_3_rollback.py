@@ -28,7 +28,7 @@ def test_back_over_an_additive_migration_with_one_execution_a_host(world: Any) -
         sent = [line for line in task[0].splitlines() if line.startswith(f"<{world.fleet.address(host)}> SSH: EXEC")]
         assert len(sent) == 1, sent
         assert re.search(
-            rf"^{host}\s+v1\.1\.0-\w+\s+v1\.0\.0-\w+\s+[\d.]+\s+switched\s+healthy", done.output, re.MULTILINE
+            rf"^{host}\s+v1\.1\.0-\w+\s+v1\.0\.0-\w+\s+[\d.]+\s+switched\s+ready", done.output, re.MULTILINE
         )
 
 
