@@ -29,7 +29,7 @@ def run(hosts: int) -> tuple[float, float, float, int]:
     with tempfile.TemporaryDirectory() as scratch:
         calls = Path(scratch, "calls")
         calls.touch()
-        names = {f"backend{number}": {} for number in range(1, hosts + 1)}
+        names: dict[str, dict[str, str]] = {f"backend{number}": {} for number in range(1, hosts + 1)}
         inventory = Path(scratch, "hosts.yml")
         inventory.write_text(json.dumps({"floyo_backend": {"hosts": names, "vars": VARIABLES}}))
         before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()

@@ -40,7 +40,7 @@ class FakeHost(Host):
     def stop(self) -> None:
         self.process = None
 
-    def running(self) -> str | None:
+    def running(self, pid: int | None = None) -> str | None:
         return self.process
 
     def main_process(self) -> tuple[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -154,7 +153,7 @@ def test_a_release_that_is_not_ready_fails_with_its_own_words_and_is_gone(
 
 
 def test_what_systemd_refuses_is_said(host: Host) -> None:
-    host = Host(dataclasses.replace(host.config, environment_file="/nowhere"))
+    host = Host(host.config._replace(environment_file="/nowhere"))
     with pytest.raises(FloyoError, match="Failed to load environment files") as caught:
         rehearse(host, "v2-00000000", timeout=1.0, check=False)
     assert caught.value.code == "REHEARSAL_FAILED"

@@ -67,10 +67,10 @@ def find_config(given: str | None) -> str:
     )
 
 
-def act(options: argparse.Namespace, program: str) -> dict[str, Any]:
+def act(options: argparse.Namespace) -> dict[str, Any]:
     host = Host(Config.read(find_config(options.config)))
     if options.action in ("info", "status"):
-        return info(host, graphs=getattr(options, "graphs", False), program=program)
+        return info(host, graphs=getattr(options, "graphs", False), program=digest_of(sys.argv[0]))
     if options.action == "resume":
         return resume(host) or {"changed": False, "outcome": "nothing to resume"}
     if options.action == "pin":
@@ -126,11 +126,10 @@ def describe(facts: dict[str, Any]) -> str:
 
 def main() -> int:
     options = parse(sys.argv[1:])
-    program = digest_of(sys.argv[0])
-    if options.digest not in (None, program):
+    if options.digest and options.digest != digest_of(sys.argv[0]):
         return OUTDATED
     try:
-        result, code = act(options, program), 0
+        result, code = act(options), 0
     except FloyoError as error:
         result, code = error.as_result(), 1
     if options.json:

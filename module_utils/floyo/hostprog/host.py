@@ -1,4 +1,8 @@
-"""The one client of a host's systemd, /proc and readiness address (standard library only)."""
+"""The one client of a host's systemd, /proc and readiness address (standard library only).
+
+A switch of a whole fleet waits for this program to start, two or three times on each host: what takes long to import is
+imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,7 @@ import json
 import os
 import subprocess
 import time
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import Unusable
 from ..files import fsync_dir, read_json
@@ -19,8 +20,7 @@ __all__ = ["Config", "Host"]
 LOG_LINES = 15
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """/etc/<name>/floyo-release.json; role floyo_backend writes it."""
 
     name: str
@@ -46,7 +46,7 @@ class Config:
         try:
             raw = {"switch_unit": "floyo-switch.service", **(read_json(path) or {})}
             return cls(
-                **{key: raw[key] for key in cls.__annotations__ if key not in ("extra_units", "ready_timeout")},
+                **{key: raw[key] for key in cls._fields if key not in ("extra_units", "ready_timeout")},
                 extra_units=tuple(raw["extra_units"]),
                 ready_timeout=float(raw["ready_timeout"]),
             )
@@ -105,15 +105,20 @@ class Host:
     def restart(self) -> str:
         """Restart the service and its workers; empty, or why systemd refused."""
         units = [self.config.unit, *self.config.extra_units]
-        # systemd refuses the fifth quick restart of a unit otherwise.
-        self.systemctl("reset-failed", *units)
         done = self.systemctl("restart", *units)
+        if done.returncode and "start-limit-hit" in self.systemctl("show", "-p", "Result", *units).stdout:
+            # systemd refuses the fifth quick restart of a unit: not here, where each was asked for.
+            self.systemctl("reset-failed", *units)
+            done = self.systemctl("restart", *units)
         return done.stderr.strip() if done.returncode else ""
 
     def run_switch_unit(self) -> None:
         """Let systemd carry out the intent and wait: what it runs does not end with the caller's connection."""
-        self.systemctl("reset-failed", self.config.switch_unit)
-        self.systemctl("start", self.config.switch_unit)
+        started = self.systemctl("start", self.config.switch_unit).returncode == 0
+        if not started and os.path.exists(os.path.join(self.config.state_dir, "intent.json")):
+            # It was not run: too many switches in a short time, which was somebody's wish.
+            self.systemctl("reset-failed", self.config.switch_unit)
+            self.systemctl("start", self.config.switch_unit)
 
     def stop(self) -> None:
         self.systemctl("stop", self.config.unit, *self.config.extra_units)
@@ -124,9 +129,10 @@ class Host:
         fields = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         return fields.get("ActiveState", "unknown"), int(fields.get("MainPID") or 0)
 
-    def running(self) -> str | None:
-        """The release whose directory the service's main process works in."""
-        _, pid = self.main_process()
+    def running(self, pid: int | None = None) -> str | None:
+        """The release whose directory the service's main process works in; ``pid`` when it is known already."""
+        if pid is None:
+            _, pid = self.main_process()
         if not pid:
             return None
         try:
@@ -145,6 +151,9 @@ class Host:
 
     def ask(self, url: str, *, timeout: float) -> tuple[int, Any]:
         """(status, parsed body or None); status 0 when nobody answered."""
+        import urllib.error
+        import urllib.request
+
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(url, timeout=timeout) as answer:
@@ -163,8 +172,9 @@ class Host:
         state, pid = self.main_process()
         if state == "failed" or (state == "inactive" and not pid):
             return f"unit {self.config.unit} is {state}"
-        if self.running() != release:
-            return f"the running process belongs to {self.running() or 'no release'}"
+        serving = self.running(pid)
+        if serving != release:
+            return f"the running process belongs to {serving or 'no release'}"
         return self.unready(self.config.readiness_url) or self.wrong_version(release)
 
     def unready(self, url: str) -> str:

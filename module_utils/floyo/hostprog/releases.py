@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import platform
 import re
@@ -161,7 +160,8 @@ def info(host: Host, *, graphs: bool = False, program: str = "") -> dict[str, An
     """What a plan needs to know of this host, read in one go; ``graphs`` adds each manifest's alembic part."""
     entries = history(host)
     known, held = states(entries), pins(host)
-    running, pid = host.running(), host.main_process()[1]
+    _, pid = host.main_process()
+    running = host.running(pid)
     releases = []
     for name in staged(host):
         manifest = host.manifest(name)
@@ -219,5 +219,7 @@ def tags(python: str) -> dict[str, str]:
 
 
 def digest_of(path: str) -> str:
+    import hashlib
+
     with open(path, "rb") as stream:
         return hashlib.sha256(stream.read()).hexdigest()

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -113,7 +112,7 @@ def switch(
         if check:
             return {"changed": True, "outcome": "switched", "from": old, "to": target, "seconds": 0.0}
         intent = {
-            "id": secrets.token_hex(8),
+            "id": os.urandom(8).hex(),
             "from": old,
             "to": target,
             "kind": kind,
