@@ -138,46 +138,19 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible.module_utils.floyo.lease import Lease, acquire, info, release, renew
+from ansible.module_utils.floyo.lease import NEEDED, SPEC, act
 from ansible.module_utils.floyo.module import run
-
-SPEC: dict[str, Any] = {
-    "state": {"type": "str", "choices": ["acquired", "renewed", "released", "info"], "default": "info"},
-    "state_dir": {"type": "path", "default": "/var/lib/floyo"},
-    "holder": {"type": "str"},
-    "reason": {"type": "str", "default": ""},
-    "ttl": {"type": "float", "default": 1800.0},
-    # Fencing tokens count deploys; they are no secrets.
-    "token": {"type": "int", "no_log": False},
-    "minimum_token": {"type": "int", "default": 0, "no_log": False},
-    "takeover": {"type": "bool", "default": False},
-    "takeover_token": {"type": "int", "no_log": False},
-    "wait": {"type": "float", "default": 0.0},
-}
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
-    given, check = module.params, module.check_mode
-    lease = Lease(given["state_dir"])
-    if given["state"] == "info":
-        return info(lease)
-    if given["state"] == "renewed":
-        return renew(lease, token=given["token"], ttl=given["ttl"], check=check)
-    if given["state"] == "released":
-        return release(lease, token=given["token"], check=check)
-    keys = ("holder", "reason", "ttl", "minimum_token", "takeover", "takeover_token", "wait")
-    return acquire(lease, **{key: given[key] for key in keys}, check=check)
+    return act(module.params["state"], module.params, check=module.check_mode)
 
 
 def main() -> None:
     run(
         work,
         argument_spec=SPEC,
-        required_if=[
-            ("state", "acquired", ["holder"]),
-            ("state", "renewed", ["token"]),
-            ("state", "released", ["token"]),
-        ],
+        required_if=[("state", "acquired", ["holder"]), *NEEDED],
         supports_check_mode=True,
     )
 

@@ -14,14 +14,30 @@ import glob
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
 from .errors import FloyoError, Refused, Unusable
 from .files import append_line, read_json, write_json
 
-__all__ = ["Lease", "acquire", "info", "release", "renew"]
+__all__ = ["NEEDED", "SPEC", "Lease", "acquire", "act", "info", "release", "renew"]
+
+# The options of module floyo_lease, which the host program takes as well.
+SPEC: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["acquired", "renewed", "released", "info"], "default": "info"},
+    "state_dir": {"type": "path", "default": "/var/lib/floyo"},
+    "holder": {"type": "str"},
+    "reason": {"type": "str", "default": ""},
+    "ttl": {"type": "float", "default": 1800.0},
+    # Fencing tokens count deploys; they are no secrets.
+    "token": {"type": "int", "no_log": False},
+    "minimum_token": {"type": "int", "default": 0, "no_log": False},
+    "takeover": {"type": "bool", "default": False},
+    "takeover_token": {"type": "int", "no_log": False},
+    "wait": {"type": "float", "default": 0.0},
+}
+NEEDED = [("state", "renewed", ["token"]), ("state", "released", ["token"])]
 
 POLL = 0.5
 _NO_FILE = object()
@@ -189,6 +205,19 @@ def _shown(lease: Lease, state: State, *, changed: bool, **more: Any) -> dict[st
         "taken_from": state.taken_from if left else "",
         **more,
     }
+
+
+def act(state: str, given: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    """``acquired``, ``renewed``, ``released`` or ``info``, with module floyo_lease's options, all of which are there."""
+    lease = Lease(given["state_dir"])
+    if state == "info":
+        return info(lease)
+    if state == "renewed":
+        return renew(lease, token=given["token"], ttl=given["ttl"], check=check)
+    if state == "released":
+        return release(lease, token=given["token"], check=check)
+    keys = ("holder", "reason", "ttl", "minimum_token", "takeover", "takeover_token", "wait")
+    return acquire(lease, **{key: given[key] for key in keys}, check=check)
 
 
 def info(lease: Lease) -> dict[str, Any]:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import json
 import os
 import re
 import socket
 from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 from ansible.plugins.action import ActionBase
+
+# Controller plugins do not see the project's module_utils by themselves: that setting is for what is sent to hosts.
+_SHARED = str(Path(__file__).resolve().parents[2] / "module_utils")
+if _SHARED not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_SHARED)
+
+from ansible.module_utils.floyo.controller import ask_program
+from ansible.module_utils.floyo.lease import NEEDED, SPEC
 
 _HOLDER = re.compile(r".*@\S+ pid (?P<pid>\d+)\.(?P<began>\d+)\.(?P<machine>[0-9a-f]{8})")
 
@@ -23,18 +33,25 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         # The action runs in a child of the command that the user started.
-        arguments = {"holder": holder(os.getppid()), **self._task.args}
+        _validated, given = self.validate_argument_spec(argument_spec=SPEC, required_if=NEEDED)
+        arguments = {**given, "holder": given["holder"] or holder(os.getppid())}
         result = self._execute({**arguments, "wait": 0}, task_vars)
         if _held(result) and is_dead(str(result.get("holder"))):
             # Its token and not any: another run may have seen the same, and have taken it by now.
             result = self._execute({**arguments, "wait": 0, "takeover_token": result["token"]}, task_vars)
-        if _held(result) and self._task.args.get("wait"):
+        if _held(result) and arguments["wait"]:
             result = self._execute(arguments, task_vars)
         return result
 
     def _execute(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        given = {name: value for name, value in arguments.items() if name != "state"}
+        answer = ask_program(self, ["lease", arguments["state"], json.dumps(given)])
+        if answer is not None:
+            return answer
         result: dict[str, Any] = self._execute_module(
-            module_name="floyo_lease", module_args=arguments, task_vars=task_vars
+            module_name="floyo_lease",
+            module_args={name: value for name, value in arguments.items() if value is not None},
+            task_vars=task_vars,
         )
         return result
 

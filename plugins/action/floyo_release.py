@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shlex
 import tempfile
 import time
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +22,9 @@ _SHARED = str(_ROOT / "module_utils")
 if _SHARED not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_SHARED)
 
+from ansible.module_utils.floyo.controller import ask_program
 from ansible.module_utils.floyo.release.git import split_address
 
-_PROGRAM = "/usr/bin/floyo-release"
-# Exit statuses of the host program that speak JSON; anything else means that it is not there or not ours.
-_ANSWERED = (0, 1)
 # Artifacts on the controller; an older one is fetched again.
 _KEPT = 20
 _QUICK = {
@@ -83,28 +78,15 @@ class ActionModule(ActionBase):
             return None
         if state == "switched" and not arguments.get("release"):
             return None
-        words = [_PROGRAM, "--json", "--digest", program_digest()]
-        if arguments.get("config"):
-            words += ["--config", str(arguments["config"])]
-        if self._task.check_mode:
-            words.append("--check")
+        words = ["--config", str(arguments["config"])] if arguments.get("config") else []
         begin = time.time()
-        done = self._low_level_execute_command(shlex.join(words + _verb(state, arguments)), sudoable=True)
-        if done["rc"] not in _ANSWERED:
-            return None
-        try:
-            # A login message or a warning of sudo may come before the answer.
-            answer = json.loads(done["stdout"].strip().splitlines()[-1])
-        except (IndexError, ValueError):
-            return None
-        if not isinstance(answer, dict):
+        answer = ask_program(self, words + _verb(state, arguments))
+        if answer is None:
             return None
         if "clock" in answer:
             # Against the middle of the exchange; half of its length is how far off this may be.
             spent = time.time() - begin
             answer.update(clock_offset=round(answer["clock"] - begin - spent / 2, 3), clock_doubt=round(spent / 2, 3))
-        if done["rc"]:
-            answer.update(failed=True, changed=answer.get("outcome") == "reverted")
         return answer
 
     # --- the artifact -------------------------------------------------------------------------------------------------
@@ -179,17 +161,6 @@ def _verb(state: str, arguments: dict[str, Any]) -> list[str]:
             # One word: a reason may begin with a dash.
             words.append(f"--{key}={arguments[key]}")
     return words
-
-
-def program_digest() -> str:
-    """sha256 of the host program that these sources make."""
-    loader = SourceFileLoader("floyo_pack_host_program", str(_ROOT / "scripts" / "pack_host_program"))
-    spec = spec_from_loader(loader.name, loader)
-    if spec is None:
-        raise AnsibleActionFail(f"{loader.path} cannot be loaded: the checkout is not complete. Next: git status.")
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return hashlib.sha256(module.pack()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail
 
+from ansible.module_utils.floyo.controller import program_digest
+
 ROOT = Path(__file__).resolve().parents[2]
 BYTES = b"the artifact"
 ARTIFACT = {
@@ -109,7 +111,7 @@ def test_info_is_one_command_and_no_module(action: Any, plugin: ModuleType) -> N
     action.answers = [{"stdout": json.dumps(INFO)}]
     config = "/etc/my app/floyo-release.json"
     result = run(action, state="info", config=config, graphs=True)
-    head = ["/usr/bin/floyo-release", "--json", "--digest", plugin.program_digest()]
+    head = ["/usr/bin/floyo-release", "--json", "--digest", program_digest()]
     assert action.commands == [[*head, "--config", config, "info", "--graphs"]]
     assert result["current"] == {"release": "v1-00000000"}
     assert "failed" not in result
@@ -130,7 +132,7 @@ def test_the_clock_is_compared_with_the_middle_of_the_exchange(
 def test_the_program_must_be_the_one_that_these_sources_make(plugin: ModuleType, tmp_path: Path) -> None:
     packed = tmp_path / "p.pyz"
     subprocess.run([sys.executable, str(ROOT / "scripts" / "pack_host_program"), str(packed)], check=True)
-    assert plugin.program_digest() == hashlib.sha256(packed.read_bytes()).hexdigest()
+    assert program_digest() == hashlib.sha256(packed.read_bytes()).hexdigest()
 
 
 def test_a_switch_quotes_what_people_write(action: Any) -> None:

@@ -275,3 +275,19 @@ def test_the_packed_program_is_the_same_each_time_and_runs_alone(tmp_path: Path)
     )
     assert done.returncode == 1
     assert json.loads(done.stdout)["code"] == "CONFIG_UNUSABLE"
+
+
+def test_the_program_keeps_the_lease_too(tmp_path: Path) -> None:
+    program = tmp_path / "floyo-release"
+    subprocess.run([sys.executable, ROOT / "scripts" / "pack_host_program", program], check=True)
+
+    def lease(state: str, **more: Any) -> dict[str, Any]:
+        options = {"state_dir": str(tmp_path), "holder": "me", "reason": "", "ttl": 9.0, "minimum_token": 3,
+                   "takeover": False, "takeover_token": None, "wait": 0.0, "token": None, **more}  # fmt: skip
+        words = [sys.executable, "-I", str(program), "--json", "lease", state, json.dumps(options)]
+        return dict(json.loads(subprocess.run(words, capture_output=True, text=True, check=False).stdout))
+
+    assert lease("acquired")["token"] == 4
+    assert lease("acquired", holder="you")["code"] == "LEASE_HELD"
+    assert lease("released", token=4)["changed"]
+    assert not lease("info")["held"]

@@ -51,6 +51,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     pinning.add_argument("release")
     pinning.add_argument("--reason", default="by hand")
     actions.add_parser("unpin", help="let RELEASE be pruned again").add_argument("release")
+    leasing = actions.add_parser("lease", help="what module floyo_lease does, for playbooks")
+    leasing.add_argument("state", choices=["acquired", "renewed", "released", "info"])
+    leasing.add_argument("options", type=json.loads, help="the module's options, as JSON")
     return parser.parse_args(words)
 
 
@@ -68,6 +71,10 @@ def find_config(given: str | None) -> str:
 
 
 def act(options: argparse.Namespace) -> dict[str, Any]:
+    if options.action == "lease":
+        from ..lease import act as act_on_lease
+
+        return act_on_lease(options.state, options.options, check=options.check)
     host = Host(Config.read(find_config(options.config)))
     if options.action in ("info", "status"):
         return info(host, graphs=getattr(options, "graphs", False), program=digest_of(sys.argv[0]))
