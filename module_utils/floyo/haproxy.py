@@ -22,11 +22,11 @@ def states(text: str, backend: str) -> dict[str, str]:
 def drained(answers: Iterable[Mapping[str, Any]], backend: str) -> list[list[str]]:
     """``[[proxy, server], ...]`` that take no new requests because somebody drained them.
 
-    ``answers`` are results of ``ansible.builtin.uri`` in a loop over proxies. Maintenance is another state: it is meant.
+    ``answers`` are results of a command in a loop over proxies. Maintenance is another state: it is meant.
     """
     return [
         [answer["item"], server]
         for answer in answers
-        for server, status in states(str(answer.get("content") or ""), backend).items()
+        for server, status in states(str(answer.get("stdout") or ""), backend).items()
         if status.startswith("DRAIN")
     ]

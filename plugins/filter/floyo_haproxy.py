@@ -20,7 +20,7 @@ short_description: Servers that a proxy was told to drain
 description: Pairs of proxy and server. Servers in maintenance are none of them.
 options:
   _input:
-    description: Results of C(ansible.builtin.uri) in a loop over proxies, which asked for the statistics in CSV.
+    description: Results in a loop over proxies of a command that printed the statistics in CSV.
     type: list
     required: true
   backend:

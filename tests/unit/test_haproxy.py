@@ -21,5 +21,5 @@ def test_states_of_one_backend() -> None:
 
 
 def test_only_drained_servers_of_this_application_are_given_back() -> None:
-    answers = [{"item": "proxy1", "content": CSV}, {"item": "proxy2", "msg": "connection refused"}]
+    answers = [{"item": "proxy1", "stdout": CSV}, {"item": "proxy2", "msg": "connection refused"}]
     assert drained(answers, "floyo") == [["proxy1", "backend2"]]
