@@ -38,15 +38,18 @@ options:
     type: str
     default: at
   target:
-    description: The manifest of the release to run, of which C(release) and C(alembic.revisions) are read.
+    description:
+      - The manifest of the release to run, of which C(release) and C(alembic.revisions) are read.
+      - For a restore, O(running) may stand in its place.
     type: dict
-    required: true
   current:
     description: The manifest of the release that runs, for a rollback.
     type: dict
     default: {}
   running:
-    description: Manifests of the releases that hosts serve now, for a deploy.
+    description: >-
+      Manifests of the releases that hosts serve now, for a deploy; for a restore without O(target), each must be able
+      to work on the backup.
     type: list
     elements: dict
     default: []

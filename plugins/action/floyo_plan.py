@@ -14,7 +14,7 @@ _SHARED = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _SHARED not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_SHARED)
 
-from ansible.module_utils.floyo.errors import FloyoError
+from ansible.module_utils.floyo.errors import FloyoError, Unusable
 from ansible.module_utils.floyo.migrations.planner import (
     Consent,
     plan_deploy,
@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
                 "kind": {"type": "str", "choices": ["deploy", "rollback", "restore"], "required": True},
                 "live": _NAMES,
                 "status": {"type": "str", "default": "at"},
-                "target": {"type": "dict", "required": True},
+                "target": {"type": "dict"},
                 "current": {"type": "dict", "default": {}},
                 "running": _MANIFESTS,
                 "known": _MANIFESTS,
@@ -55,7 +55,8 @@ class ActionModule(ActionBase):
                 "multiple_heads": _FLAG,
                 "classes": {"type": "list", "elements": "str", "default": ["expand"]},
                 "enforce": _FLAG,
-            }
+            },
+            required_if=[("kind", "deploy", ["target"]), ("kind", "rollback", ["target"])],
         )
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
@@ -77,10 +78,14 @@ def _plan(given: dict[str, Any]) -> dict[str, Any]:
         contract=given["contract"],
         classes=tuple(given["classes"]),
     )
-    (target,) = releases_of([given["target"]])
     known = releases_of(given["known"])
     if given["kind"] == "restore":
-        return plan_restore(given["backup"], target, known=known, consent=consent)
+        every = releases_of([given["target"]] if given["target"] else given["running"])
+        if not every:
+            raise Unusable("no release is named", code="TARGET_MISSING", expected="target, or running for a restore")
+        plans = [plan_restore(given["backup"], release, known=known, consent=consent) for release in every]
+        return next((plan for plan in plans if plan["verdict"] == "REFUSE"), plans[0])
+    (target,) = releases_of([given["target"]])
     if given["kind"] == "deploy":
         running = releases_of(given["running"])
         return plan_deploy(

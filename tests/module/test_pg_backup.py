@@ -697,6 +697,8 @@ def test_sound_backups_verify(site: Site) -> None:
     assert [entry["label"] for entry in one["backups"]] == labels[:1]
     unknown = site.run("verified", label="20200101T000000Z-000000")
     assert (unknown["code"], labels[1] in unknown["next_step"]) == ("LABEL_UNKNOWN", True)
+    mistyped = site.run("verified", label=labels[0][:-1] + "x")
+    assert mistyped["next_step"].startswith(f"{labels[0]}, if that was meant;")
 
 
 @pytest.mark.parametrize("compress", ["gzip:6", "none"])

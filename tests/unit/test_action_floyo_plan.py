@@ -123,3 +123,22 @@ def ask(consent: str, verdict: str, current: dict[str, Any], **more: Any) -> lis
         plan(**arguments, **{f"accept_{consent}": True}, enforce=True),
         expect(f"plan.verdict == '{verdict}'"),
     ]
+
+
+def test_a_restore_has_to_fit_every_release_that_runs(root: Path, tmp_path: Path) -> None:
+    backup = {"label": "20250115T103000Z-3f9a1c", "heads": ["r1"], "created": "2025-01-15T10:30:00Z", "verified": True}
+    asked = {"kind": "restore", "backup": backup, "known": [OLD, NEW]}
+    done = play(
+        root,
+        tmp_path,
+        plan(**asked, running=[OLD]),
+        expect("plan.verdict != 'REFUSE'"),
+        plan(**asked, running=[OLD, NEW]),
+        expect("plan.code == 'BACKUP_MISFIT'", "'v2-bbbbbbbb' in plan.reason"),
+        plan(**asked, target=OLD, running=[OLD, NEW]),
+        expect("plan.verdict != 'REFUSE'"),
+    )
+    assert done.returncode == 0, done.stdout
+    refused = play(root, tmp_path, plan(**asked))
+    assert refused.returncode != 0
+    assert "target, or running for a restore" in refused.stdout

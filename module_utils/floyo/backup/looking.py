@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from difflib import get_close_matches
 from typing import Any, Optional
 
 from ..errors import FloyoError, Unusable
@@ -20,14 +21,17 @@ def selected(catalogue: Catalogue, label: str) -> list[dict[str, Any]]:
     """All entries, or the one that was named."""
     found = [entry for entry in catalogue.entries if label in ("", entry["label"])]
     if label and not found:
-        newest = ", ".join(entry["label"] for entry in catalogue.entries[:3]) or "there is none"
+        labels = [entry["label"] for entry in catalogue.entries]
+        close = get_close_matches(label, labels, 1)
+        newest = ", ".join(labels[:3]) or "there is none"
+        meant = f"{close[0]}, if that was meant; " if close else ""
         raise Unusable(
             f"there is no backup {label[:40]}",
             code="LABEL_UNKNOWN",
             expected="the label of a backup in the directory"
             if is_label(label)
             else "a label like 20250115T103000Z-3f9a1c",
-            next_step=f"choose one of the list; the newest: {newest}",
+            next_step=f"{meant}choose one of the list; the newest: {newest}",
         )
     return found
 
