@@ -28,7 +28,7 @@ _CELL_LIMIT = 600
 
 _TONES = {
     "good": ("done", "healthy", "no drift", "ok", "pass", "passed", "ready", "switched", "unchanged", "up", "verified"),
-    "doubtful": ("degraded", "drift", "p2", "p3", "pending", "reverted", "skipped", "unknown", "warn", "warning"),
+    "doubtful": ("degraded", "drift", "inconclusive", "p2", "p3", "pending", "reverted", "skipped", "unknown", "warn", "warning"),
     "bad": ("down", "error", "fail", "failed", "missing", "p0", "p1", "refused", "unhealthy", "unreachable"),
 }  # fmt: skip
 _TONE_OF = {word: name for name, words in _TONES.items() for word in words}
