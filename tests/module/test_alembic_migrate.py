@@ -429,10 +429,23 @@ def test_a_blocked_table_is_tried_again_and_the_blocker_named(release: Release, 
     assert "2 times" in failed["msg"]
     assert "psql of ada" in failed["blockers"][0]
     assert release.current == ["aaaa1111"]
-    timer = threading.Timer(1.0, other.rollback)
-    timer.start()
-    done = release.run("head", lock_timeout=0.3, lock_attempts=20)
-    timer.join()
+
+    def waiting() -> list[Any]:
+        return release.sql("SELECT pid, query_start FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+    def go_after_one_try() -> None:
+        deadline = time.monotonic() + 120
+        seen: list[Any] = []
+        while not seen and time.monotonic() < deadline:
+            seen = waiting()
+        while waiting() == seen and time.monotonic() < deadline:
+            pass
+        other.rollback()
+
+    blocker = threading.Thread(target=go_after_one_try)
+    blocker.start()
+    done = release.run("head", lock_timeout=0.3, lock_attempts=100)
+    blocker.join()
     assert done["applied"][0]["attempts"] > 1
 
 
