@@ -151,6 +151,64 @@ def test_corpus_is_large_enough_and_covers_every_class() -> None:
     assert {kind for kind, _ in CORPUS} == {"expand", "contract", "data", "unknown"}
 
 
+# What would slip past a reader of calls that looks less closely.
+SMUGGLED = [
+    "sql = \"COMMENT ON TABLE t IS 'x'\"\nif x:\n    sql = 'DROP TABLE t'\nop.execute(sql)",
+    "sql = \"COMMENT ON TABLE t IS 'x'\"\nfor sql in STATEMENTS:\n    op.execute(sql)",
+    "sql = \"COMMENT ON TABLE t IS 'x'\"\nsql += '; DROP TABLE t'\nop.execute(sql)",
+    "sql = \"COMMENT ON TABLE t IS 'x'\"\n(sql := 'DROP TABLE t')\nop.execute(sql)",
+    "from app import sql\nop.execute(sql)",
+    "x = 0\nx += op.drop_table('t')",
+    "assert op.drop_table('t') is None",
+    "if x:\n    return op.drop_table('t')",
+    "match x:\n    case 1:\n        op.drop_table('t')",
+    "try:\n    pass\nfinally:\n    op.drop_table('t')",
+    "class Work:\n    op.drop_table('t')",
+    "def print():\n    op.drop_table('t')\nprint()",
+    "def helper():\n    op.drop_table('t')\nhelper()",
+    "f = lambda: op.drop_table('t')\nf()",
+    "wipe().strip()",
+    "blog.info()",
+    "op.create_table('t', *wipe())",
+    "op.add_column('t', sa.Column('n', sa.Integer(), server_default=wipe()))",
+    "op.create_table(name, sa.Column('i', sa.Integer()))\nop.alter_column(other, 'n', nullable=False)",
+    "op.create_table('t', schema='x')\nop.alter_column('t', 'n', nullable=False)",
+    "op.create_table('t', if_not_exists=True)\nop.alter_column('t', 'n', nullable=False)",
+    "op.execute('CREATE TABLE IF NOT EXISTS t (i int)')\nop.execute('ALTER TABLE t ALTER n SET NOT NULL')",
+    "op.alter_column('t', 'n', False)",
+    "op.create_index('i', 't', ['n'], None, True)",
+    "op.create_index(*ARGUMENTS)",
+    "op.execute(\"SELECT 1 WHERE 'a' LIKE'\\\\'; DROP TABLE t; --'\")",
+    "op.execute('COMMENT ON TABLE a$x$ IS NULL; DROP TABLE t; COMMENT ON TABLE b$x$ IS NULL')",
+    "op.execute(CreateSequence('s'))",
+    "op.add_column('t', sa.Column('n', sa.Integer(), nullable=False, server_default=sa.null()))",
+    "op.execute('ALTER TABLE t ADD n int NOT NULL DEFAULT NULL')",
+    "sa.create_engine(URL).execute('x')",
+    "sa.event.listen(a, 'b', c)",
+]
+
+
+@pytest.mark.parametrize("upgrade", SMUGGLED, ids=[code.replace("\n", " ")[:60] for code in SMUGGLED])
+def test_nothing_slips_past(upgrade: str) -> None:
+    assert judge(upgrade, "op.create_table('gone')").kind != "expand"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from app.migrations import upgrade, downgrade",
+        "async def upgrade():\n    op.drop_table('t')",
+        "def upgrade(x=op.drop_table('t')):\n    pass",
+        "def upgrade():\n    pass\nupgrade = other",
+        "def upgrade():\n    op.execute(SQL)\nSQL = \"COMMENT ON TABLE t IS 'x'\"\nif X:\n    SQL = 'DROP TABLE t'",
+        "class Work:\n    op.drop_table('t')\ndef upgrade():\n    pass",
+        "if X:\n    def upgrade():\n        op.drop_table('t')",
+    ],
+)
+def test_an_upgrade_that_is_made_elsewhere_is_unknown(source: str) -> None:
+    assert classify(ast.parse(f"{HEAD}\n{source}\n")).kind != "expand"
+
+
 @pytest.mark.parametrize(
     ("upgrade", "downgrade", "kind", "way_back"),
     [

@@ -4,15 +4,17 @@ Classes: ``expand`` (releases before it go on working, nothing is lost by stayin
 ``contract`` (an older release may fail afterwards, or data goes), ``irreversible`` (like contract, and it has no way
 back), ``unknown`` (could not be read; treated as contract). The file may say it itself: ``floyo_class = "contract"``.
 
-Conservative: loops, conditions, helper functions and computed SQL are ``unknown``, whatever seems to be inside.
+Conservative: conditions, loops over what is computed, foreign functions and computed SQL are ``unknown``, whatever seems
+to be inside. A loop over literals is read turn by turn, a function of the same file where it is called.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from ..errors import Unusable
 from .sql import Effect, constant_default, sql_effects
@@ -20,7 +22,8 @@ from .sql import Effect, constant_default, sql_effects
 __all__ = ["CLASSES", "DOWNGRADES", "Classification", "classify"]
 
 CLASSES = ("expand", "data", "contract", "irreversible", "unknown")
-# clean: gives the schema back and drops nothing; lossy: drops or rewrites rows; noop: empty although upgrade() is not.
+# clean: gives the schema back and drops nothing; lossy: drops or rewrites rows; noop: empty although upgrade() is not;
+# unknown: could not be read, gives back a part only, or fails as soon as there are rows.
 DOWNGRADES = ("clean", "lossy", "noop", "irreversible", "unknown")
 _SEVERITY = {"expand": 0, "data": 1, "unknown": 2, "contract": 3}
 
@@ -34,6 +37,7 @@ class Classification:
     operations: list[str]
     drops: list[str]
     downgrade: str
+    downgrade_reason: str
     downgrade_loses: list[str]
     autocommit: bool
 
@@ -45,7 +49,7 @@ def classify(module: ast.Module) -> Classification:
     downgrade = source.read("downgrade")
     marker = source.marker
     kind = max((effect.kind for effect in upgrade.effects), key=_SEVERITY.__getitem__, default="expand")
-    way_back = _downgrade_kind(upgrade, downgrade)
+    way_back, why = _way_back(upgrade, downgrade)
     if (way_back == "irreversible" and kind != "expand") or (way_back == "noop" and kind == "contract"):
         kind = "irreversible"
     reasons = [
@@ -61,6 +65,7 @@ def classify(module: ast.Module) -> Classification:
         operations=_unique(effect.what for effect in upgrade.effects),
         drops=_unique(effect.loses for effect in upgrade.effects if effect.loses),
         downgrade=way_back,
+        downgrade_reason=why,
         downgrade_loses=_unique(effect.loses for effect in downgrade.effects if effect.loses),
         autocommit=upgrade.autocommit or downgrade.autocommit,
     )
@@ -70,15 +75,44 @@ def _unique(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _downgrade_kind(upgrade: _Function, downgrade: _Function) -> str:
-    if not downgrade.present or (downgrade.raises and not downgrade.effects):
-        return "irreversible"
+def _way_back(upgrade: _Function, downgrade: _Function) -> tuple[str, str]:
+    """How the downgrade is to be called, and why when it is neither clean nor lossy."""
+    if not downgrade.present:
+        return "irreversible", "there is none"
+    if downgrade.raises and not downgrade.effects:
+        return "irreversible", "it raises an error"
     if not downgrade.effects:
-        return "noop" if upgrade.effects else "clean"
-    if downgrade.raises or any(effect.kind == "unknown" for effect in downgrade.effects):
-        return "unknown"
+        return ("noop", "it is empty") if upgrade.effects else ("clean", "")
+    strange = [effect.what for effect in downgrade.effects if effect.kind == "unknown" and not effect.understood]
+    if downgrade.raises or strange:
+        return "unknown", ", ".join(_unique(strange)[:3]) or "it may raise an error"
+    fails = [effect.what for effect in downgrade.effects if effect.needs_no_rows]
+    if fails:
+        return "unknown", f"{fails[0]}: fails when there are rows"
+    left = _left(upgrade.effects, downgrade.effects)
+    if left:
+        return "unknown", f"it leaves {', '.join(sorted(left)[:3])} as it is"
     loses = any(effect.loses or effect.kind == "data" for effect in downgrade.effects)
-    return "lossy" if loses else "clean"
+    return ("lossy" if loses else "clean"), ""
+
+
+def _left(upgrade: list[Effect], downgrade: list[Effect]) -> set[str]:
+    """Tables and columns that the upgrade makes or drops and the downgrade does not drop or make."""
+    made, gone = _things(upgrade)
+    made_again, gone_again = _things(downgrade)
+    left = {thing for thing in made - gone_again if _table_of(thing) not in gone_again}
+    return left | (gone - made_again - made)
+
+
+def _things(effects: list[Effect]) -> tuple[set[str], set[str]]:
+    """``table t`` and ``column t.c``: those that are made and those that go."""
+    made = {effect.makes.lower() for effect in effects}
+    gone = {effect.loses.lower() for effect in effects if re.fullmatch(r"(table|column) [^ ]+", effect.loses)}
+    return {thing for thing in made if thing and "?" not in thing}, {thing for thing in gone if "?" not in thing}
+
+
+def _table_of(thing: str) -> str:
+    return "table " + thing.partition(" ")[2].rpartition(".")[0]
 
 
 @dataclass
@@ -108,10 +142,46 @@ _NEUTRAL_CALLS = {
     "dedent",
     "cleandoc",
 }
+_NEUTRAL_MODULES = {"Decimal", "date", "datetime", "decimal", "json", "timedelta", "timezone", "uuid", "uuid4"}
+_LOG_NAMES = {"log", "_log", "logger", "_logger", "logging"}
 _LOG_METHODS = {"debug", "info", "warning", "error", "exception", "log", "critical"}
 _SCHEMA_LIBRARIES = {"sqlalchemy", "sqlalchemy_utils", "geoalchemy2", "pgvector"}
 _ENUM_NAMES = {"Enum", "ENUM"}
-_ROW_VERBS = {"insert": "data", "update": "data", "delete": "data"}
+# Functions of SQLAlchemy that only describe something. Its classes do, too.
+_BUILDERS = {
+    "and_",
+    "asc",
+    "array",
+    "bindparam",
+    "case",
+    "cast",
+    "column",
+    "delete",
+    "desc",
+    "distinct",
+    "exists",
+    "extract",
+    "false",
+    "insert",
+    "inspect",
+    "literal",
+    "literal_column",
+    "not_",
+    "null",
+    "or_",
+    "quoted_name",
+    "select",
+    "table",
+    "text",
+    "true",
+    "tuple_",
+    "type_coerce",
+    "union",
+    "union_all",
+    "update",
+    "values",
+}
+_ROW_VERBS = {"insert", "update", "delete"}
 # What acts on a database once it has a connection: nothing that starts with these is a mere description.
 _ACTORS = {
     "Session",
@@ -136,6 +206,12 @@ _ACTING_METHODS = {
     "scalars",
 }
 
+_TEXT_METHODS = {"strip", "format", "join", "lower", "upper", "bindparams", "isoformat", "is_"}
+# Positional arguments that an operation may have: what comes after them means something else in each alembic.
+_POSITIONAL = {"add_column": 2, "alter_column": 2, "create_index": 3}
+_MOST_TURNS = 50
+_UNKNOWN = ast.Constant(None)
+
 _Definition = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -150,6 +226,7 @@ class _Source:
         self.functions: dict[str, ast.FunctionDef] = {}
         self.constants: dict[str, str] = {}
         self.values: dict[str, ast.expr] = {}
+        self.imported_names: set[str] = set()
         self.loose: list[Effect] = []  # effects of module-level code
         self.marker = ""
         self._scan()
@@ -160,14 +237,23 @@ class _Source:
                 self.imported(statement)
             elif isinstance(statement, ast.FunctionDef):
                 self.functions[statement.name] = statement
+                if self.uses_op(statement.args):
+                    self.loose.append(Effect("unknown", f"{statement.name}() works when the file is loaded"))
             elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
                 self._assigned(statement)
             elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
                 continue
+            elif isinstance(statement, ast.ClassDef):
+                if self.uses_op(statement):
+                    self.loose.append(Effect("unknown", f"class {statement.name} works when the file is loaded"))
             elif not isinstance(statement, (*_Definition, ast.Pass)) and any(
                 isinstance(node, ast.Call) for node in ast.walk(statement)
             ):
                 self.loose.append(Effect("unknown", f"code outside upgrade() in line {statement.lineno}"))
+            else:
+                for name in _stored(statement):
+                    self.constants.pop(name, None)
+                    self.values[name] = _UNKNOWN
         shadowed = {name for name in self.functions if name in self.op_names} | {
             name for name in self.values if name in self.op_names
         }
@@ -178,6 +264,7 @@ class _Source:
     def imported(self, statement: Union[ast.Import, ast.ImportFrom]) -> None:
         for alias in statement.names:
             name = alias.asname or alias.name.split(".")[0]
+            self.imported_names.add(name)
             if isinstance(statement, ast.Import):
                 if alias.name == "alembic.op" and alias.asname:
                     self.op_names.add(name)
@@ -190,6 +277,10 @@ class _Source:
             elif (statement.module or "").split(".")[0] in _SCHEMA_LIBRARIES:
                 self.library_names.add(name)
 
+    def uses_op(self, node: ast.AST) -> bool:
+        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+        return not names.isdisjoint({*self.op_names, *self.op_functions})
+
     def _assigned(self, statement: Union[ast.Assign, ast.AnnAssign]) -> None:
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         if statement.value is None:
@@ -199,6 +290,7 @@ class _Source:
                 self.loose.append(Effect("unknown", f"line {statement.lineno} changes something outside this file"))
                 continue
             self.values[target.id] = statement.value
+            self.functions.pop(target.id, None)
             text = _text(statement.value, self.constants)
             if text is not None:
                 self.constants[target.id] = text
@@ -215,10 +307,10 @@ class _Source:
         """The effects of the function ``name``, with those of module-level code."""
         definition = self.functions.get(name)
         if definition is None:
-            assigned = name in self.values
-            return _Function(
-                present=assigned, effects=[Effect("unknown", f"{name} is no function")] if assigned else []
-            )
+            # From another file, or made by code: only a downgrade may be missing.
+            there = name == "upgrade" or name in self.values or name in self.imported_names
+            effects = [Effect("unknown", f"{name}() is not defined as a function of this file")] if there else []
+            return _Function(present=there, effects=effects)
         reader = _Reader(self)
         reader.body(definition.body)
         effects = [*(self.loose if name == "upgrade" else []), *reader.effects]
@@ -238,6 +330,19 @@ def _text(node: Optional[ast.expr], names: dict[str, str]) -> Optional[str]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         left, right = _text(node.left, names), _text(node.right, names)
         return None if left is None or right is None else left + right
+    if isinstance(node, ast.JoinedStr):
+        parts = [_text(part.value if isinstance(part, ast.FormattedValue) else part, names) for part in node.values]
+        plain = all(
+            part.conversion == -1 and not part.format_spec
+            for part in node.values
+            if isinstance(part, ast.FormattedValue)
+        )
+        return "".join(part or "" for part in parts) if plain and None not in parts else None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+        return _filled(str.__mod__, _text(node.left, names), _texts(node.right, names))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
+        values = None if node.keywords else _texts(ast.Tuple(node.args), names)
+        return _filled(lambda form, given: form.format(*given), _text(node.func.value, names), values)
     if (
         isinstance(node, ast.Call)
         and _last_name(node.func) in ("text", "dedent", "cleandoc", "quoted_name")
@@ -253,12 +358,29 @@ def _text(node: Optional[ast.expr], names: dict[str, str]) -> Optional[str]:
     return None
 
 
+def _texts(node: ast.expr, names: dict[str, str]) -> Optional[tuple[str, ...]]:
+    values = [_text(part, names) for part in (node.elts if isinstance(node, ast.Tuple) else [node])]
+    return None if None in values else tuple(value for value in values if value is not None)
+
+
+def _filled(
+    fill: Callable[[str, tuple[str, ...]], str], form: Optional[str], values: Optional[tuple[str, ...]]
+) -> Optional[str]:
+    try:
+        return None if form is None or values is None else fill(form, values)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return None  # not with these values: it fails when it runs
+
+
+_PLACE = re.compile(r"\{\w*\}|%s|%\(\w+\)s")
+
+
 def _fixed_parts(node: ast.expr) -> str:
-    """The text a computed string surely contains, a mark where something is put in."""
+    """The text a computed string surely contains, a name where something is put in."""
     if isinstance(node, ast.JoinedStr):
-        return "".join(str(part.value) if isinstance(part, ast.Constant) else " x " for part in node.values)
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
     texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
-    return " x ".join(texts)
+    return _PLACE.sub("x", " x ".join(texts))
 
 
 def _last_name(node: ast.expr) -> str:
@@ -283,6 +405,18 @@ def _argument(call: ast.Call, position: int, name: str) -> Optional[ast.expr]:
     return _keyword(call, name)
 
 
+def _stored(node: ast.AST) -> set[str]:
+    """Names that get a value somewhere inside."""
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)}
+
+
+def _literal_texts(node: Optional[ast.expr]) -> Optional[list[ast.expr]]:
+    """The elements of a tuple or list that is written out."""
+    if isinstance(node, (ast.Tuple, ast.List)) and not any(isinstance(part, ast.Starred) for part in node.elts):
+        return node.elts
+    return None
+
+
 def _is_true(node: Optional[ast.expr]) -> Optional[bool]:
     """True or False for the literals (and a missing argument), None for what cannot be known."""
     if node is None:
@@ -302,7 +436,10 @@ class _Reader:
         self.batches: dict[str, str] = {}  # batch object -> its table
         self.binds: set[str] = set()  # names of connections
         self.new_tables: set[str] = set()
+        self.local: set[str] = set()  # functions that are defined on the way
         self.effects: list[Effect] = []
+        self.inside: tuple[str, ...] = ()  # functions of this file that are being read
+        self.describing = False  # inside the arguments of an operation
         self.raises = False
         self.autocommit = False
 
@@ -323,35 +460,85 @@ class _Reader:
             self.raises = True
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             self.source.imported(node)
+            for alias in node.names:
+                self.constants.pop(alias.asname or alias.name, None)
         elif isinstance(node, ast.Return) and node.value is not None:
             self.expression(node.value)
-        elif isinstance(node, (ast.Pass, ast.Return, ast.Assert, *_Definition)):
-            return  # a definition does nothing until it is called, and the call is judged
-        else:
+        elif isinstance(node, ast.ClassDef):
+            if self.source.uses_op(node):
+                self.effects.append(Effect("unknown", f"class {node.name} works when it is defined"))
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            self.local.add(node.name)  # it does nothing until it is called, and then it is unknown
+        elif not isinstance(node, (ast.Pass, ast.Return)) and not (isinstance(node, ast.For) and self.turns(node)):
             self.branch(node)
+
+    def turns(self, node: ast.For) -> bool:
+        """Read a loop over literals, one turn after the other; False when it is another loop."""
+        value = self.values.get(node.iter.id) if isinstance(node.iter, ast.Name) else node.iter
+        elements = _literal_texts(value)
+        leaves = any(isinstance(part, (ast.Break, ast.Continue, ast.Return)) for part in ast.walk(node))
+        if elements is None or len(elements) > _MOST_TURNS or node.orelse or leaves:
+            return False
+        for element in elements:
+            targets, parts = [node.target], [element]
+            if isinstance(node.target, ast.Tuple):
+                targets, parts = node.target.elts, _literal_texts(element) or []
+            if len(targets) != len(parts) or not all(isinstance(target, ast.Name) for target in targets):
+                return False
+        for element in elements:
+            targets, parts = [node.target], [element]
+            if isinstance(node.target, ast.Tuple):
+                targets, parts = node.target.elts, _literal_texts(element) or []
+            for target, part in zip(targets, parts):
+                self.named(getattr(target, "id", ""), part)
+            self.body(node.body)
+        return True
 
     def branch(self, node: ast.stmt) -> None:
         """A loop, condition or try block: what it certainly contains, and that nobody knows how often."""
-        inner = _Reader(self.source)
-        inner.constants, inner.values, inner.batches = dict(self.constants), dict(self.values), dict(self.batches)
-        inner.binds, inner.new_tables = set(self.binds), set()
-        for child in ast.walk(node):
-            if (
-                isinstance(child, ast.stmt)
-                and child is not node
-                and isinstance(child, (ast.Expr, ast.Assign, ast.With, ast.Raise))
-            ):
-                inner.statement(child)
-        for name in ("test", "iter"):
-            expression = getattr(node, name, None)
-            if isinstance(expression, ast.expr):
-                inner.expression(expression)
+        for name in _stored(node):
+            self.named(name, _UNKNOWN)  # nobody knows which value it has, here and afterwards
+        inner = self.fork()
+        inner.new_tables = set()
+        for _, value in ast.iter_fields(node):
+            for child in value if isinstance(value, list) else [value]:
+                inner.any_node(child)
         self.autocommit = self.autocommit or inner.autocommit
         self.raises = self.raises or inner.raises
         if inner.effects or inner.raises:
             word = type(node).__name__.lower()
             self.effects.append(Effect("unknown", f"steps inside a {word} block in line {node.lineno}"))
             self.effects.extend(effect for effect in inner.effects if effect not in self.effects)
+
+    def any_node(self, node: Any) -> None:
+        """A part of a compound statement: a statement, an expression, or what holds some (a handler, a case)."""
+        if isinstance(node, ast.stmt):
+            self.statement(node)
+        elif isinstance(node, ast.expr):
+            self.expression(node)
+        elif isinstance(node, ast.AST):
+            for child in ast.iter_child_nodes(node):
+                self.any_node(child)
+
+    def fork(self) -> _Reader:
+        """A reader that starts with what is known here, and whose findings are its own."""
+        inner = _Reader(self.source)
+        inner.constants, inner.values, inner.batches = dict(self.constants), dict(self.values), dict(self.batches)
+        inner.binds, inner.new_tables, inner.local = set(self.binds), set(self.new_tables), set(self.local)
+        inner.inside = self.inside
+        return inner
+
+    def named(self, name: str, value: ast.expr) -> None:
+        """``name`` stands for ``value`` from here on."""
+        text, is_bind = _text(value, self.constants), self.is_bind(value)
+        self.constants.pop(name, None)
+        self.batches.pop(name, None)
+        self.binds.discard(name)
+        self.values[name] = value
+        if text is not None:
+            self.constants[name] = text
+        if is_bind:
+            self.binds.add(name)
 
     def assignment(self, node: Union[ast.Assign, ast.AnnAssign]) -> None:
         if node.value is None:
@@ -362,22 +549,15 @@ class _Reader:
         if len(names) < len(targets) or any(name in self.source.op_names for name in names):
             self.effects.append(Effect("unknown", f"line {node.lineno} changes something outside this function"))
         self.expression(node.value)
-        text = _text(node.value, self.constants)
         for name in names:
-            self.constants.pop(name, None)
-            self.values[name] = node.value
-            if text is not None:
-                self.constants[name] = text
-            self.binds.discard(name)
-            if self.is_bind(node.value):
-                self.binds.add(name)
+            self.named(name, node.value)
 
     def block(self, node: ast.With) -> None:
         for item in node.items:
             call = item.context_expr
             name = item.optional_vars.id if isinstance(item.optional_vars, ast.Name) else ""
             if isinstance(call, ast.Call) and self.op_method(call) == "batch_alter_table":
-                table = _text(_argument(call, 0, "table_name"), self.constants) or "?"
+                table = self.in_schema(_text(_argument(call, 0, "table_name"), self.constants) or "?", call)
                 self.batches[name] = table
                 recreate = _keyword(call, "recreate")
                 if recreate is not None and _text(recreate, self.constants) not in ("auto", "never"):
@@ -421,6 +601,8 @@ class _Reader:
         if isinstance(node, ast.Call):
             self.call(node)
             return
+        if isinstance(node, ast.NamedExpr) and isinstance(node.target, ast.Name):
+            self.named(node.target.id, _UNKNOWN)
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.expr):
                 self.expression(child)
@@ -447,11 +629,52 @@ class _Reader:
             self.effects.append(
                 Effect("expand" if made else "contract", f"{function.attr} type {self.enum_name(function.value)}")
             )
+        elif self.is_own(function):
+            self.own_function(self.source.functions[_last_name(function)], node)
         elif self.is_harmless(node):
-            for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
-                self.expression(argument)
+            self.arguments(node)
+            if isinstance(function, ast.Attribute):
+                self.expression(function.value)
         else:
             self.effects.append(Effect("unknown", f"calls {ast.unparse(function)[:60]}() in line {node.lineno}"))
+
+    def is_own(self, function: ast.expr) -> bool:
+        """A function of this file that is not being read already."""
+        return (
+            isinstance(function, ast.Name)
+            and function.id in self.source.functions
+            and function.id not in {*self.local, *self.inside, *self.values}
+        )
+
+    def arguments(self, node: ast.Call) -> None:
+        for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
+            self.expression(argument)
+
+    def own_function(self, definition: ast.FunctionDef, node: ast.Call) -> None:
+        """A call of a function of this file: what its body does with these arguments."""
+        self.arguments(node)
+        inner = self.fork()
+        inner.inside = (*self.inside, definition.name)
+        parameters = definition.args
+        given = dict(zip([part.arg for part in [*parameters.posonlyargs, *parameters.args]], node.args))
+        given.update({keyword.arg: keyword.value for keyword in node.keywords if keyword.arg})
+        every = [*parameters.posonlyargs, *parameters.args, *parameters.kwonlyargs, parameters.vararg, parameters.kwarg]
+        known = {name: self.resolved(value) for name, value in given.items()}
+        for name in [part.arg for part in every if part is not None]:
+            inner.named(name, known.get(name, _UNKNOWN))
+        if any(isinstance(part, ast.Starred) for part in node.args) or definition.decorator_list:
+            self.effects.append(Effect("unknown", f"calls {definition.name}() in line {node.lineno}"))
+        inner.body(definition.body)
+        self.effects.extend(inner.effects)
+        self.new_tables |= inner.new_tables
+        self.autocommit, self.raises = self.autocommit or inner.autocommit, self.raises or inner.raises
+
+    def resolved(self, node: ast.expr) -> ast.expr:
+        """What a name stands for, as far as that can be said outside its function."""
+        text = _text(node, self.constants)
+        if text is not None:
+            return ast.Constant(text)
+        return self.values.get(node.id, _UNKNOWN) if isinstance(node, ast.Name) else node
 
     def is_enum(self, node: ast.expr) -> bool:
         value = self.values.get(node.id) if isinstance(node, ast.Name) else node
@@ -469,32 +692,33 @@ class _Reader:
         """Builds an object or prints: SQLAlchemy's constructors, logging, a few builtins."""
         function, root = node.func, _root_name(node.func)
         name = _last_name(function)
-        if isinstance(function, ast.Name):
-            return (name in _NEUTRAL_CALLS and name not in self.source.functions) or name in self.source.library_names
-        if name in _LOG_METHODS and "log" in root.lower():
+        if isinstance(function, ast.Name) and name in _NEUTRAL_CALLS:
+            return name not in self.source.functions and name not in self.local
+        if root in _LOG_NAMES:
+            return name in _LOG_METHODS
+        if root in _NEUTRAL_MODULES and root in self.source.imported_names:
             return True
-        chain = {_last_name(part) for part in ast.walk(function) if isinstance(part, (ast.Name, ast.Attribute))}
+        if self.describing and name[:1].isupper() and name not in _ACTORS:
+            return True  # a type of the application's own
         if root in self.source.library_names:
-            return (
-                chain.isdisjoint(_ACTORS) and name not in _ACTING_METHODS
-            )  # sa.Column(…), sa.table(…).update().values(…)
+            return self.describes(function)
         value = self.values.get(root)
-        if (
-            isinstance(function, ast.Attribute)
-            and isinstance(value, ast.Call)
-            and _last_name(value.func) in ("table", "Table")
-        ):
+        if isinstance(value, ast.Call) and _last_name(value.func) in ("table", "Table"):
             return _root_name(value.func) in self.source.library_names and name not in _ACTING_METHODS
-        return isinstance(function, ast.Attribute) and name in (
-            "strip",
-            "format",
-            "join",
-            "lower",
-            "upper",
-            "bindparams",
-            "isoformat",
-            "is_",
-        )
+        return isinstance(function, ast.Attribute) and name in _TEXT_METHODS
+
+    def describes(self, function: ast.expr) -> bool:
+        """Whether a call of SQLAlchemy only describes: ``sa.Column(...)``, ``sa.table(...).update().values(...)``."""
+        chain = {_last_name(part) for part in ast.walk(function) if isinstance(part, (ast.Name, ast.Attribute))}
+        if not chain.isdisjoint(_ACTORS) or _last_name(function) in _ACTING_METHODS:
+            return False
+        first = function
+        for part in ast.walk(function):
+            if isinstance(part, ast.Call):
+                first = part.func  # the innermost call comes last
+        path = {_last_name(part) for part in ast.walk(first) if isinstance(part, (ast.Name, ast.Attribute))}
+        name = _last_name(first)
+        return name[:1].isupper() or name in _BUILDERS or "func" in path
 
     def on_connection(self, method: str, node: ast.Call) -> None:
         if method in ("execute", "exec_driver_sql", "scalar", "scalars"):
@@ -528,9 +752,10 @@ class _Reader:
     def construct(self, node: ast.Call) -> Optional[Effect]:
         """An SQLAlchemy statement: table.update()…, sa.delete(table)…, CreateSequence(…)."""
         names = {_last_name(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)}
-        for verb, kind in _ROW_VERBS.items():
-            if verb in names:
-                return Effect(kind, f"{verb} rows in line {node.lineno}", "rows" if verb == "delete" else "")
+        for verb in sorted(_ROW_VERBS & names):
+            return Effect("data", f"{verb} rows in line {node.lineno}", "rows" if verb == "delete" else "")
+        if _root_name(node.func) not in self.source.library_names:
+            return None
         name = _last_name(node.func)
         if name in ("CreateSequence", "CreateSchema", "CreateTable"):
             return Effect("expand", f"{name} in line {node.lineno}")
@@ -547,7 +772,10 @@ class _Reader:
         if method == "execute":
             self.executed(node)
             return
-        if any(keyword.arg is None for keyword in node.keywords) and not method.startswith("drop"):
+        self.describing = True
+        self.arguments(node)
+        self.describing = False
+        if not method.startswith("drop") and self.is_computed(method, node, in_batch=table is not None):
             self.effects.append(Effect("unknown", f"{method} with computed arguments in line {node.lineno}"))
             return
         handler = getattr(self, f"op_{method}", None)
@@ -557,6 +785,16 @@ class _Reader:
             self.effects.append(Effect("contract", f"{method.replace('_', ' ')} {self.first(node)}"))
         else:
             self.effects.append(Effect("unknown", f"{method} in line {node.lineno}"))
+
+    @staticmethod
+    def is_computed(method: str, node: ast.Call, *, in_batch: bool) -> bool:
+        """Whether it cannot be seen which arguments there are. The columns of a new table do not matter."""
+        if any(keyword.arg is None for keyword in node.keywords):
+            return True
+        if method == "create_table":
+            return False
+        most = _POSITIONAL.get(method, len(node.args) + 1) - in_batch
+        return len(node.args) > most or any(isinstance(part, ast.Starred) for part in node.args)
 
     def first(self, node: ast.Call, position: int = 0) -> str:
         argument = (
@@ -571,21 +809,31 @@ class _Reader:
 
     def table_of(self, node: ast.Call, position: int, name: str, table: Optional[str]) -> str:
         """The table an operation is about: given by the batch, or its argument."""
-        return table if table is not None else _text(_argument(node, position, name), self.constants) or "?"
+        if table is not None:
+            return table
+        return self.in_schema(_text(_argument(node, position, name), self.constants) or "?", node)
+
+    def in_schema(self, table: str, node: ast.Call) -> str:
+        schema = _keyword(node, "schema") or _keyword(node, "source_schema")
+        if schema is None or (isinstance(schema, ast.Constant) and schema.value is None):
+            return table
+        return f"{_text(schema, self.constants) or '?'}.{table}"
 
     def fresh(self, table: str) -> bool:
-        return table in self.new_tables
+        """Whether nobody uses the table yet. What has no certain name is taken for one in use."""
+        return table in self.new_tables and "?" not in table
 
     def op_create_table(self, node: ast.Call, table: Optional[str]) -> None:
-        name = self.first(node)
+        name = self.in_schema(self.first(node), node)
         if any(keyword.arg in ("postgresql_inherits", "prefixes") for keyword in node.keywords):
             self.effects.append(Effect("unknown", f"create table {name} as a part of another"))
             return
-        self.new_tables.add(name)
-        self.effects.append(Effect("expand", f"create table {name}"))
+        if _is_true(_keyword(node, "if_not_exists")) is False:
+            self.new_tables.add(name)  # otherwise it may be an old one
+        self.effects.append(Effect("expand", f"create table {name}", makes=f"table {name}"))
 
     def op_drop_table(self, node: ast.Call, table: Optional[str]) -> None:
-        name = self.first(node)
+        name = self.in_schema(self.first(node), node)
         self.effects.append(Effect("contract", f"drop table {name}", f"table {name}"))
 
     def op_drop_column(self, node: ast.Call, table: Optional[str]) -> None:
@@ -625,9 +873,10 @@ class _Reader:
         if primary or unique:
             return Effect("contract", f"{what}, {'primary key' if primary else 'unique'}")
         default = _keyword(column, "server_default")
-        has_default = default is not None and not (isinstance(default, ast.Constant) and default.value is None)
+        has_default = default is not None and not self.is_null(default)
+        makes = f"column {table}.{self.first(column)}"
         if not may_be_null and not has_default:
-            return Effect("contract", f"{what}, NOT NULL without server_default")
+            return Effect("contract", f"{what}, NOT NULL without server_default", makes=makes, needs_no_rows=True)
         if any(
             isinstance(part, ast.Call) and _last_name(part.func) in ("Computed", "Identity", "CheckConstraint")
             for part in column.args
@@ -635,7 +884,13 @@ class _Reader:
             return Effect("unknown", f"{what}: rewrites or checks the whole table")
         if has_default and not self.constant_value(default):
             return Effect("unknown", f"{what}: its server_default may differ from row to row, which rewrites the table")
-        return Effect("expand", what)
+        return Effect("expand", what, makes=makes)
+
+    def is_null(self, node: ast.expr) -> bool:
+        if isinstance(node, ast.Call) and _last_name(node.func) == "null":
+            return True
+        text = _text(node, self.constants) if isinstance(node, ast.Call) else None
+        return (isinstance(node, ast.Constant) and node.value is None) or (text or "").strip().upper() == "NULL"
 
     def constant_value(self, node: Optional[ast.expr]) -> bool:
         """Whether a server_default is one value for all rows."""
@@ -673,7 +928,8 @@ class _Reader:
             may_be_null = _is_true(value)
             if may_be_null is False and not (isinstance(value, ast.Constant) and value.value is None):
                 return Effect("contract", f"set {name} NOT NULL")
-            return Effect("unknown", f"let {name} be NULL: an older release may not expect it")
+            what = f"let {name} be NULL: an older release may not expect it"
+            return Effect("unknown", what, understood=may_be_null is True)
         if option == "server_default":
             if isinstance(value, ast.Constant) and value.value in (None, False):
                 return Effect("contract", f"drop the default of {name}") if value.value is None else None

@@ -30,7 +30,7 @@ def read_graph(project_root: str, alembic_config: str) -> dict[str, Any]:
     """``{"heads": [...], "revisions": [...]}``, parents first. No version files at all is a valid, empty graph.
 
     Each revision: ``revision, down_revisions, depends_on, branch_labels, class, reasons, operations, drops,
-    downgrade {kind, loses}, autocommit, summary, file, sha256``.
+    downgrade {kind, loses, reason}, autocommit, summary, file, sha256``.
     """
     root = Path(project_root)
     settings = _Settings(root, alembic_config)
@@ -248,7 +248,11 @@ def _read_revision(path: Path, root: Path) -> dict[str, Any]:
         "reasons": judged.reasons,
         "operations": judged.operations,
         "drops": judged.drops,
-        "downgrade": {"kind": judged.downgrade, "loses": judged.downgrade_loses},
+        "downgrade": {
+            "kind": judged.downgrade,
+            "loses": judged.downgrade_loses,
+            "reason": judged.downgrade_reason,
+        },
         "autocommit": judged.autocommit,
         "summary": _summary(module, path),
         "file": _shown(path, root),

@@ -19,13 +19,16 @@ class Effect:
     kind: str  # expand, contract, data or unknown
     what: str
     loses: str = ""
+    makes: str = ""  # "table t" or "column t.c": what the way back has to drop
+    needs_no_rows: bool = False  # fails as soon as the table holds something
+    understood: bool = False  # unknown is only what an older release makes of it
 
 
 _TOKEN = re.compile(
     r"""
       (?P<comment> --[^\n]* | /\*.*?\*/ )
-    | (?P<string>  [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' )
-    | (?P<dollar>  \$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$ )
+    | (?P<string>  (?<![\w$])[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' )
+    | (?P<dollar>  (?<![\w$])\$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$ )
     | (?P<quoted>  "(?:[^"]|"")*" )
     | (?P<end>     ; )
     | (?P<other>   [^;'"$/\-eE]+ | . )
@@ -81,7 +84,8 @@ def sql_effects(text: str, *, new_tables: Iterable[str] = ()) -> list[Effect]:
     effects: list[Effect] = []
     for statement in sql_statements(text):
         made = re.match(
-            rf"CREATE\s+(?:UNLOGGED\s+|TEMP(?:ORARY)?\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?({_NAME})",
+            # IF NOT EXISTS may find an old one
+            rf"CREATE\s+(?:UNLOGGED\s+|TEMP(?:ORARY)?\s+)?TABLE\s+(?!IF\s+NOT\s+EXISTS\b)({_NAME})",
             statement,
             re.IGNORECASE,
         )
@@ -128,7 +132,8 @@ _Judge = Callable[["re.Match[str]", str, "set[str]", str], "list[Effect]"]
 def _create_table(match: re.Match[str], upper: str, fresh: set[str], short: str) -> list[Effect]:
     if re.search(r"\bPARTITION OF\b|\bINHERITS\b", upper):
         return [Effect("unknown", f"create a part of another table: {short}")]
-    return [Effect("expand", f"create table {_plain(match.group(1))}")]
+    name = _plain(match.group(1))
+    return [Effect("expand", f"create table {name}", makes="" if " TEMP" in upper[:20] else f"table {name}")]
 
 
 def _create_index(match: re.Match[str], upper: str, fresh: set[str], short: str) -> list[Effect]:
@@ -161,6 +166,9 @@ def _with(match: re.Match[str], upper: str, fresh: set[str], short: str) -> list
 def _drop(match: re.Match[str], upper: str, fresh: set[str], short: str) -> list[Effect]:
     kind = " ".join(match.group("object").upper().split())
     keeps = kind in _KEEPS_ROWS and "CASCADE" not in upper
+    if kind == "TABLE":
+        names = re.sub(r"(?i)^(IF\s+EXISTS\s+)|\s+(CASCADE|RESTRICT)$", "", match.group("names").strip())
+        return [Effect("contract", short, f"table {_plain(name.strip())}") for name in _top_level(names)]
     return [Effect("contract", short, "" if keeps or kind == "MATERIALIZED VIEW" else short[5:].strip())]
 
 
@@ -178,7 +186,11 @@ def _contract(match: re.Match[str], upper: str, fresh: set[str], short: str) -> 
 
 def _enum_value(match: re.Match[str], upper: str, fresh: set[str], short: str) -> list[Effect]:
     return [
-        Effect("unknown", f"add a value to type {_plain(match.group(1))}: an older release may not know how to read it")
+        Effect(
+            "unknown",
+            f"add a value to type {_plain(match.group(1))}: an older release may not know how to read it",
+            understood=True,
+        )
     ]
 
 
@@ -213,6 +225,9 @@ def _action(action: str, table: str) -> Effect:
     if kind == "drop_column":
         name = _plain(re.split(r"\s+", re.sub(r"(?i)^DROP\s+(COLUMN\s+)?(IF\s+EXISTS\s+)?", "", action))[0])
         return Effect("contract", f"drop column {table}.{name}", f"column {table}.{name}")
+    if kind == "null":
+        what = f"alter table {table}: {action[:60]}: an older release may not expect it"
+        return Effect("unknown", what, understood=True)
     loses = f"what the change of type cuts off in {table}" if kind == "type" else ""
     return Effect("contract" if kind == "type" else kind, f"alter table {table}: {action[:60]}", loses)
 
@@ -226,6 +241,7 @@ _ACTIONS = [
     (r"ALTER\s+(COLUMN\s+)?\S+\s+SET\s+(STATISTICS|STORAGE|COMPRESSION)\b", "expand"),
     (r"ALTER\s+(COLUMN\s+)?\S+\s+(SET\s+DATA\s+)?TYPE\b", "type"),
     (r"ALTER\s+(COLUMN\s+)?\S+\s+(SET\s+NOT\s+NULL|DROP\s+DEFAULT|DROP\s+IDENTITY|DROP\s+EXPRESSION)\b", "contract"),
+    (r"ALTER\s+(COLUMN\s+)?\S+\s+DROP\s+NOT\s+NULL\b", "null"),
     (r"DROP\s+CONSTRAINT\b", "contract"),
     (r"DROP\s+", "drop_column"),
     (r"RENAME\b|SET\s+SCHEMA\b|(ENABLE|FORCE)\s+ROW\s+LEVEL\s+SECURITY\b", "contract"),
@@ -238,19 +254,19 @@ def _added_column(action: str, table: str) -> Effect:
     if not match:
         return Effect("unknown", f"alter table {table}: {action[:60]}")
     name, rest = _plain(match.group(1)), match.group(2).upper()
-    what = f"add column {table}.{name}"
+    what, makes = f"add column {table}.{name}", f"column {table}.{name}"
     default = re.search(
         r"\bDEFAULT\s+(.*?)(?=\s+(?:NOT\s+NULL|NULL|UNIQUE|PRIMARY|CHECK|REFERENCES|CONSTRAINT|COLLATE)\b|$)", rest
     )
     if re.search(r"\bUNIQUE\b|\bPRIMARY\s+KEY\b", rest):
         return Effect("contract", f"{what}, unique")
-    if re.search(r"\bNOT\s+NULL\b", rest) and not default:
-        return Effect("contract", f"{what}, NOT NULL without a default")
+    if re.search(r"\bNOT\s+NULL\b", rest) and (not default or default.group(1).strip("() ") == "NULL"):
+        return Effect("contract", f"{what}, NOT NULL without a default", makes=makes, needs_no_rows=True)
     if re.search(r"\bGENERATED\b|\b(SMALL|BIG)?SERIAL\d?\b|\bCHECK\b", rest):
         return Effect("unknown", f"{what}: rewrites or checks the whole table")
     if default and not constant_default(default.group(1)):
         return Effect("unknown", f"{what}: its default may differ from row to row, which rewrites the table")
-    return Effect("expand", what)
+    return Effect("expand", what, makes=makes)
 
 
 _RULES: list[tuple[str, _Judge]] = [
@@ -275,8 +291,9 @@ _RULES: list[tuple[str, _Judge]] = [
         _changes_rows,
     ),
     (r"WITH\b", _with),
-    (rf"DROP\s+(?P<object>{_OBJECT})\b", _drop),
+    (rf"DROP\s+(?P<object>{_OBJECT})\b(?P<names>.*)", _drop),
     (rf"TRUNCATE\s+(?:TABLE\s+)?(?:ONLY\s+)?({_NAME})", _truncate),
     (r"REVOKE\b", _contract),
-    (r"COMMENT\s+ON\b|GRANT\b|ANALYZE\b|SET\s+(LOCAL\s+|SESSION\s+)?(LOCK_TIMEOUT|STATEMENT_TIMEOUT)\b", _harmless),
+    (r"COMMENT\s+ON\b|GRANT\b", _create),
+    (r"ANALYZE\b|SET\s+(LOCAL\s+|SESSION\s+)?(LOCK_TIMEOUT|STATEMENT_TIMEOUT)\b", _harmless),
 ]
