@@ -116,8 +116,7 @@ class Host:
         """Let systemd carry out the intent and wait: what it runs does not end with the caller's connection."""
         started = self.systemctl("start", self.config.switch_unit).returncode == 0
         if not started and os.path.exists(os.path.join(self.config.state_dir, "intent.json")):
-            # It was not run: too many switches in a short time, which was somebody's wish.
-            self.systemctl("reset-failed", self.config.switch_unit)
+            # It did not come to its end (killed, say): systemd tries again in some seconds, and nobody wants to wait.
             self.systemctl("start", self.config.switch_unit)
 
     def stop(self) -> None:
