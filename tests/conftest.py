@@ -21,7 +21,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Optional
 from unittest import mock
@@ -229,21 +229,33 @@ class RedisServer:
         return redis.Redis(host=self.host, port=self.port, password=self.password)
 
 
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """Debian's Redis on a private port (one server for each test process)."""
+@contextmanager
+def _redis(*lines: str) -> Iterator[RedisServer]:
     program = shutil.which("redis-server")
     if not program:
         raise RuntimeError("redis-server is missing: run 'make setup' (package redis-server)")
     work, account = _work_dir("flrd-", "nobody"), _as_user("nobody")
     server = RedisServer("127.0.0.1", _free_port(), secrets.token_hex(16))
     config = work / "redis.conf"
-    config.write_text(
-        f'bind {server.host}\nport {server.port}\nrequirepass {server.password}\ndir {work}\nsave ""\nappendonly no\n'
-    )
+    settings = [f"bind {server.host}", f"port {server.port}", f"requirepass {server.password}", f"dir {work}"]
+    config.write_text("\n".join([*settings, 'save ""', "appendonly no", *lines]) + "\n")
     config.chmod(0o644)
     with _running([program, str(config)], lambda: _answers(server), work, account):
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Debian's Redis on a private port (one server for each test process)."""
+    with _redis() as server:
+        yield server
+
+
+@pytest.fixture
+def more_redis() -> Iterator[Callable[..., RedisServer]]:
+    """``more_redis("maxmemory 10mb")`` starts one more, with lines for its configuration, until the test's end."""
+    with ExitStack() as stack:
+        yield lambda *lines: stack.enter_context(_redis(*lines))
 
 
 def _answers(server: RedisServer) -> bool:
@@ -251,5 +263,5 @@ def _answers(server: RedisServer) -> bool:
 
     try:
         return bool(server.client().ping())
-    except redis.ConnectionError:
+    except (redis.ConnectionError, redis.TimeoutError):
         return False
