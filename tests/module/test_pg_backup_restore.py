@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -646,38 +647,106 @@ def test_the_newest_is_read_before_others_go_in_trust_of_it(site: Site) -> None:
 
 def test_killed_while_pruning(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """At each file: what is left is a whole backup or is swept, and the others are untouched."""
-    real = store.Store._remove
-    keep = {"last": 1, "daily": 0, "weekly": 0, "monthly": 0}
+    real, keep = os.unlink, {"last": 1, "daily": 0, "weekly": 0, "monthly": 0}
 
     class Killed(BaseException):
         pass
 
-    for point, whole in ((1, True), (2, False), (3, False), (4, False), (5, False)):
+    for point in ("rename", ".checked.json", ".drilled.json", ".dump", ".running.json"):
         oldest, newest = site.take(), site.take()
         site.good("verified", label=oldest)
-        calls = iter(range(100))
 
-        def remove(self: store.Store, names: list[str], point: int = point, calls: Iterator[int] = calls) -> None:
-            if next(calls) == point:
+        def unlink(path: Any, *more: Any, point: str = point, **named: Any) -> None:
+            if str(path).endswith(point):
                 raise Killed
-            real(self, names)
+            real(path, *more, **named)
 
-        monkeypatch.setattr(store.Store, "_remove", remove)
+        def rename(*_: Any, point: str = point) -> None:
+            raise Killed
+
+        monkeypatch.setattr(store.os, "unlink", unlink)
+        if point == "rename":
+            monkeypatch.setattr(store.os, "rename", rename)
         with pytest.raises(Killed):
             site.run("pruned", keep=keep)
         monkeypatch.undo()
-        running = site.directory / f"{oldest}.running.json"
-        record = json.loads(running.read_text())
-        running.write_text(json.dumps({**record, "owner": {**record["owner"], "boot": "another"}}))
+        whole = point == "rename"
         listed = site.good("info")["backups"]
         assert [each["label"] for each in listed] == ([newest, oldest] if whole else [newest])
         assert all(each["verified"] for each in listed)
         site.good("pruned", keep={"last": 2})
         assert bool(list(site.directory.glob(f"{oldest}*"))) is whole
-        assert not running.exists()
+        assert not list(site.directory.glob("*.running.json"))
         site.good("pruned", keep=keep)
         (site.directory / f"{newest}.json").unlink()
         (site.directory / f"{newest}.dump").unlink()
+
+
+def test_a_full_disk_can_be_pruned_and_restored_from(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one byte can be written into the directory of backups any more."""
+    labels = [site.take() for _ in range(3)]
+    before, _ = site.state(), site.change()
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(site.directory))
+    real = os.open
+
+    def no_room(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if flags & os.O_CREAT and str(path).startswith(str(site.directory)) and not str(path).endswith(".lock"):
+            raise full
+        return real(path, flags, *more, **named)
+
+    def no_bytes(*_: Any) -> int:
+        raise full
+
+    monkeypatch.setattr(store.os, "open", no_room)
+    monkeypatch.setattr(store.os, "pwrite", no_bytes)
+    removed = site.good("pruned", keep={"last": 1, "daily": 0, "weekly": 0, "monthly": 0})["removed"]
+    assert removed == [labels[1], labels[0]]
+    slow = site.pg_restore(run='sleep 1.5; exec {real} "$@"')  # long enough to report how far it has come
+    result = site.good("restored", label=labels[2], safety_backup=False, bin_dir=slow)
+    assert "could not be noted" in json.dumps(result["warnings"])
+    assert site.state() == before
+
+
+def test_a_note_of_a_killed_look_does_not_stay_for_ever(site: Site) -> None:
+    label = site.take()
+    left, gone = (
+        site.directory / f".{label}.checked.json.k2_x9",
+        site.directory / "20200101T000000Z-aaaaaa.checked.json",
+    )
+    left.touch()
+    gone.touch()
+    assert site.good("present")["swept"] == [gone.name]
+    os.utime(left, (1, 1))
+    assert site.good("present")["swept"] == [left.name]
+
+
+def test_the_connection_ends_with_the_exchange(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has taken place; that nothing can be dropped any more by this connection is no failure."""
+    label, real = site.take(), cluster.Cluster.exchange
+    before, _ = site.state(), site.change()
+
+    def lost(self: cluster.Cluster, *arguments: Any) -> None:
+        real(self, *arguments)
+        self.close()
+        raise ConnectionLost("cut", code="DATABASE_LOST")
+
+    monkeypatch.setattr(cluster.Cluster, "exchange", lost)
+    monkeypatch.setattr(cluster.Cluster, "drop", lambda *_: (_ for _ in ()).throw(ConnectionLost("gone")))
+    site.good("restored", label=label, safety_backup=False)
+    assert site.state() == before
+
+
+def test_a_sequence_that_came_back_too_low(site: Site) -> None:
+    label, before = site.take(), site.change()
+    psql = shlex.quote(str(site.server.bin_dir / "psql"))
+    name = 'name=$(sed "s/.*dbname=\'//; s/\'.*//" <<< "$*")'
+    lose = f'{name}; PGDATABASE="$name" {psql} -qAtc "SELECT setval(\'users_id_seq\', 7)"'
+    result = site.run(
+        "restored", label=label, bin_dir=site.pg_restore(run=f'{{real}} "$@" && {lose}'), safety_backup=False
+    )
+    assert result["code"] == "RESTORE_DIFFERS", result.json
+    assert result["differences"] == ["sequence public.users_id_seq is at 7 instead of 3000"]
+    assert (site.state(), site.beside()) == (before, [])
 
 
 def test_databases_of_earlier_restores_go_when_their_time_is_over(site: Site) -> None:

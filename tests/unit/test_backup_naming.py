@@ -65,7 +65,7 @@ def test_a_clock_that_was_put_back(newest: Optional[datetime], expected: datetim
     [
         (".20250115T120000Z-aaaaaa.json.k2_x9", ("20250115T120000Z-aaaaaa", "temporary")),
         (".20250115T120000Z-aaaaaa.running.json.new", ("20250115T120000Z-aaaaaa", "temporary")),
-        (".20250115T120000Z-aaaaaa.checked.json.k2_x9", None),
+        (".20250115T120000Z-aaaaaa.checked.json.k2_x9", ("20250115T120000Z-aaaaaa", "writing")),
         (".lock", None),
         ("20250115T120000Z-aaaaaa.dump.old", None),
         ("20250115T120000Z-aaaaaa", None),

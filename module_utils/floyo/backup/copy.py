@@ -265,11 +265,9 @@ class Copy:
             self.cluster.create(name, self.like)
             self.timed("restore", self.fill, name, stream, privileges)
             yield name
-        except BaseException:
-            with suppress(ConnectionLost):  # then the next run drops it
+        finally:
+            with suppress(ConnectionLost):  # then the next run drops it; after an exchange it has another name
                 self.cluster.drop(name)
-            raise
-        self.cluster.drop(name)
 
     def fill(self, name: str, stream: IO[bytes], privileges: bool) -> None:
         if not self.guarded:
@@ -301,7 +299,8 @@ class Copy:
 
         def report() -> None:
             made = self.cluster.database(name)
-            self.store.report(label, {**record, "bytes": made.size if made else 0})
+            with suppress(FloyoError):  # how far it has come is not worth a restore, least of all on a full disk
+                self.store.report(label, {**record, "bytes": made.size if made else 0})
 
         try:
             restore(

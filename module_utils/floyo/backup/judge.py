@@ -203,6 +203,10 @@ def differences(
             )
         elif manifest.get("hashes", hashes).get(name) != hashes.get(name):
             words.append(f"{name} has other values in its {rows[name]} rows")
+    for name, (last, step) in manifest.get("sequences", {}).items():
+        now = found["sequences"].get(name, [None])[0]
+        if last is not None and (now is None or (last - now) * step > 0):
+            words.append(f"sequence {name} is at {'its start' if now is None else now} instead of {last}")
     if manifest.get("large_objects", 0) != found["large_objects"]:
         words.append(f"{found['large_objects']} large objects instead of {manifest.get('large_objects', 0)}")
     return words

@@ -59,11 +59,11 @@ def name_of(label: str, kind: str) -> str:
 def parse_name(name: str) -> Optional[tuple[str, str]]:
     """(label, kind) of a file's name; kind ``temporary`` for what a killed atomic write left; None for other files.
 
-    A note's temporary file is none of them: notes are written without the lock, maybe just now.
+    ``writing`` is that of a note on a look, which is written without the lock, maybe just now.
     """
-    hidden = re.fullmatch(r"\.(\d{8}T\d{6}Z-[0-9a-f]{6})(?:\.running|\.drilled)?\.json\.\w+", name)
+    hidden = re.fullmatch(r"\.(\d{8}T\d{6}Z-[0-9a-f]{6})(?:\.running|\.drilled|(\.checked))?\.json\.\w+", name)
     if hidden:
-        return hidden[1], "temporary"
+        return hidden[1], "writing" if hidden[2] else "temporary"
     match = _LABEL.match(name)
     kind = _KIND_OF.get(name[match.end() :]) if match else None
     return (match.group(), kind) if match and kind else None

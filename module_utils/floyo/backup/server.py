@@ -272,6 +272,7 @@ class Server:
             "large_objects": sizes[2],
             "alembic": self._heads(tables, version_table),
             "schema": fingerprint(self._rows(OBJECTS_SQL)),
+            "sequences": self._sequences(),
             "extensions": dict(self._rows("SELECT extname, extversion FROM pg_extension ORDER BY 1")),
             "extension_schemas": dict(
                 self._rows("SELECT extname, nspname FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace")
@@ -287,6 +288,15 @@ class Server:
                 )
             ],
         }
+
+    def _sequences(self) -> dict[str, list[Any]]:
+        """How far each has come, and its step. No snapshot holds them: a dump has this or what came after."""
+        rows = self._rows(
+            "SELECT n.nspname || '.' || c.relname, pg_sequence_last_value(c.oid), s.seqincrement FROM pg_sequence s"
+            " JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
+            f" WHERE {USER_SCHEMAS} AND NOT s.seqcycle AND {not_of_extension('pg_class', 'c.oid')}"
+        )
+        return {name: [last, step] for name, last, step in rows}
 
     def _heads(self, tables: Sequence[Table], version_table: str) -> dict[str, Any]:
         schema, _, name = version_table.rpartition(".")

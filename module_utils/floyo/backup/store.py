@@ -23,6 +23,7 @@ from .naming import name_of, parse_name
 __all__ = ["Store"]
 
 _LOCK = ".lock"
+_WRITTEN_BY_NOW = 3600.0
 
 
 class Store:
@@ -58,7 +59,9 @@ class Store:
             if kind in ("dump", "partial"):
                 size = os.stat(path).st_size
                 return replace(files, dump_size=size) if kind == "dump" else replace(files, partial_size=size)
-            if kind == "temporary":
+            if kind == "writing" and os.stat(path).st_mtime > time.time() - _WRITTEN_BY_NOW:
+                return files
+            if kind in ("temporary", "writing"):
                 return replace(files, temporary=(*files.temporary, name))
             text = Path(path).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -132,8 +135,10 @@ class Store:
                         raise self._held(fd) from None
                     time.sleep(0.2)
             if create:
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, json.dumps({"owner": asdict(self.here), "since": time.time()}).encode(), 0)
+                # For the message to whoever comes next. The lock is ours without it, also on a full disk.
+                with suppress(OSError):
+                    os.ftruncate(fd, 0)
+                    os.pwrite(fd, json.dumps({"owner": asdict(self.here), "since": time.time()}).encode(), 0)
             yield
         finally:
             os.close(fd)
@@ -172,7 +177,7 @@ class Store:
             if durable:
                 write_json(path, record)
                 return
-            aside = f"{self.directory}/.{os.path.basename(path)}.new"
+            aside = f"{self.directory}/.{os.path.basename(path)}.{self.here.pid}"  # two may restore one backup at once
             fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(fd, "w", encoding="utf-8") as stream:
                 json.dump(record, stream)
@@ -197,11 +202,12 @@ class Store:
             self._remove([name_of(label, "running")])
 
     def remove(self, label: str) -> None:
-        """A backup goes. First whose work it is, then what makes it a backup: killed at any point, the next run either
-        finds all of it or sweeps the rest."""
-        self.report(label, {"phase": "removing"}, durable=True)
+        """A backup goes. What makes it a backup becomes the record that it is going, in one step that needs no room on a
+        full disk: killed at any point, the next run either finds all of it or sweeps the rest."""
         with explained(self.directory):
-            for kind in ("manifest", "checked", "drilled", "dump", "running"):
+            os.rename(self.path(label, "manifest"), self.path(label, "running"))
+            fsync_dir(self.directory)
+            for kind in ("checked", "drilled", "dump", "running"):
                 self._remove([name_of(label, kind)])
 
     # --- unfinished work ----------------------------------------------------------------------------------------------
@@ -219,6 +225,8 @@ class Store:
     def _remains(label: str, files: Files) -> list[str]:
         """What to remove of one label. With a manifest the backup is complete and only the record is left over."""
         names = list(files.temporary)
+        if files.manifest is None and files.dump_size is None:  # a look at what somebody removed meanwhile
+            names += [name_of(label, kind) for kind in ("checked", "drilled") if getattr(files, kind) is not None]
         if files.partial_size is not None:
             names.append(name_of(label, "partial"))
         if files.running is not None:
