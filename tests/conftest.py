@@ -190,10 +190,10 @@ class PostgresServer:
         return self.url_for(name)
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """Debian's PostgreSQL on a private port (one server for each test process)."""
-    bin_dir, work, account = _postgres_programs(), _work_dir("flpg-", "postgres"), _as_user("postgres")
+@contextmanager
+def private_postgres(programs: Optional[Path] = None) -> Iterator[PostgresServer]:
+    """A PostgreSQL server on a private port, of these programs or Debian's."""
+    bin_dir, work, account = programs or _postgres_programs(), _work_dir("flpg-", "postgres"), _as_user("postgres")
     server = PostgresServer("127.0.0.1", _free_port(), work, secrets.token_hex(16), bin_dir, work / "data")
     password_file = work / "password"
     password_file.write_text(server.password)
@@ -208,6 +208,13 @@ def postgres_server() -> Iterator[PostgresServer]:
         command += ["-c", setting]
     pg_isready = [str(bin_dir / "pg_isready"), "-q", "-h", server.host, "-p", str(server.port)]
     with _running(command, lambda: subprocess.run(pg_isready, check=False).returncode == 0, work, account):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Debian's PostgreSQL (one server for each test process)."""
+    with private_postgres() as server:
         yield server
 
 
