@@ -32,6 +32,7 @@ attributes:
 requirements:
   - psycopg 3 (Debian's package C(python3-psycopg))
   - C(pg_dump) and C(pg_restore) of the server's version or later
+  - C(age) for encrypted backups
 options:
   state:
     description:
@@ -77,6 +78,27 @@ options:
       - V(auto) is zstd where C(pg_dump) offers it (16 and later, built with it), else gzip.
     type: str
     default: auto
+  format:
+    description:
+      - V(custom) is one file. V(directory) is a file for each table, written by O(jobs) connections at once.
+    type: str
+    choices: [custom, directory]
+    default: custom
+  recipients:
+    description:
+      - Public keys (C(age1...), C(ssh-ed25519 ...)) to which a new backup is encrypted by C(age) before it reaches the
+        disk. The secret key of any of them opens it. Without one, it is not encrypted.
+      - What a manifest says (names, numbers of rows, sums of hashes) is not encrypted.
+    type: list
+    elements: str
+    default: []
+  identity_file:
+    description:
+      - A file on the host, of mode 0600, with the secret key of a recipient. To restore or drill an encrypted backup needs
+        it. To take one does not; then what is in it is read while it is encrypted, and its bytes are compared afterwards.
+      - O(state=verified) compares the bytes of encrypted ones without it, and with it reads what is in them.
+    type: path
+    default: ""
   min_free:
     description: What must stay free on the file system beside the new dump, such as V(5%) or V(2GiB).
     type: str
@@ -135,7 +157,9 @@ options:
     type: bool
     default: false
   jobs:
-    description: Connections that restore at once. V(0) is one for each processor, at most 4.
+    description:
+      - Connections that restore, or write the directory format, at once. V(0) is one for each processor, at most 4.
+      - An encrypted backup is restored by one.
     type: int
     default: 0
   swap_wait:
@@ -299,7 +323,7 @@ drill:
 backups:
   description:
     - Newest first. Each with C(label), C(created), C(path), C(size), C(sha256), C(database), C(heads), C(release),
-      C(version), C(commit), C(reason), C(sequence), C(rows), C(verified), C(verified_at), C(problem), C(suspect),
+      C(version), C(commit), C(reason), C(sequence), C(rows), C(verified), C(verified_at), C(problem), C(suspect), C(encrypted),
       C(server_version), C(dump_seconds), C(drilled_at), C(drill_problem) and C(seconds) of a restore.
     - C(verified) is false where C(problem) says why. C(suspect) says why a sound one looks wrong.
     - C(seconds) is null until a restore or a drill has measured it.
@@ -351,6 +375,9 @@ ARGUMENTS = {
     "about": {"type": "dict", "default": {}},
     "version_table": {"type": "str", "default": "alembic_version"},
     "compress": {"type": "str", "default": "auto"},
+    "format": {"type": "str", "choices": ["custom", "directory"], "default": "custom"},
+    "recipients": {"type": "list", "elements": "str", "default": []},
+    "identity_file": {"type": "path", "default": ""},
     "min_free": {"type": "str", "default": "5%"},
     "accept_shrink": {"type": "bool", "default": False},
     "lock_wait": {"type": "float", "default": 60.0},

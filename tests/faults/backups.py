@@ -170,7 +170,9 @@ class Ground:
         server.sql(f"GRANT CREATE ON TABLESPACE space_{self.key} TO {self.owner}")
         server.sql(f"CREATE DATABASE {self.database} OWNER {self.owner} TABLESPACE space_{self.key}")
         self.sql(TABLES.format(rows=ROWS, app=self.app))
-        self.output = self.scratch / "ansible-output"
+        fd, output = tempfile.mkstemp(prefix="floyo-faults-")  # not where the disk gets full
+        os.close(fd)
+        self.output = Path(output)
         self.said, says = os.pipe()
         self.hears, self.heard = os.pipe()
         self.runner = subprocess.Popen(
@@ -190,6 +192,7 @@ class Ground:
         self.asks.close()
         self.runner.kill()
         self.runner.wait()
+        self.output.unlink()
         self.server.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             " AND application_name LIKE 'floyo:%'"

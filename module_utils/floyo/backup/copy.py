@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import IO, Any, Optional, TypeVar
+from typing import Any, Optional, TypeVar
 
 from ..errors import ConnectionLost, FloyoError, Refused, Unusable
 from ..postgres.lock import application_name
 from ..postgres.url import DatabaseUrl, parse_url
+from .archive import Archive
 from .cluster import Cluster, Database, quoted
 from .databases import scratch_name
 from .judge import (
@@ -31,16 +32,15 @@ from .judge import (
     premade,
     restore_failure,
 )
-from .looking import flaw_of, look_again, selected
+from .looking import flaw_in, look_again, recorded, selected
 from .naming import stamp
-from .programs import Streamed, find_programs, listing, restore
+from .programs import find_programs, jobs_of, listing, restore
 from .server import Server
 from .store import Store
 
 __all__ = ["Copy"]
 
 _SPACE_MARGIN = 1.1  # a new database has no bloat, and the log of its making beside it
-_MOST_JOBS = 4
 _Result = TypeVar("_Result")
 
 
@@ -99,6 +99,13 @@ class Copy:
                 next_step="choose another one of the list (state info)",
             )
         self.manifest = catalogue.manifests[label]
+        if recorded(self.manifest).plain and not self.asked["identity_file"]:
+            raise Unusable(
+                f"backup {label} is encrypted, and no key is given",
+                code="KEY_MISSING",
+                expected="identity_file, the secret key of one of its recipients",
+                next_step="put it on the host with mode 0600 for as long as it is needed, and name it",
+            )
         if self.manifest["database"] != self.url.database and not self.asked["accept_other_database"]:
             raise Refused(
                 f"backup {label} is of database {self.manifest['database']}, not of {self.url.database}",
@@ -108,16 +115,15 @@ class Copy:
             )
 
     @contextmanager
-    def opened(self) -> Iterator[IO[bytes]]:
-        """The dump, after every byte of it was read. Whatever is done to its name, it stays this file."""
-        label = self.entry["label"]
-        with self.store.open_dump(label) as stream:
-            self.timed("verify", self.verify, label)
-            yield stream
+    def opened(self) -> Iterator[Archive]:
+        """The dump, after every byte of it was read. Whatever is done to its name, it stays this one."""
+        label, sealed = self.entry["label"], bool(recorded(self.manifest).plain)
+        with self.store.open_dump(label, sealed=sealed, identity=self.asked["identity_file"]) as archive:
+            self.timed("verify", self.verify, label, archive)
+            yield archive
 
-    def verify(self, label: str) -> None:
-        written = Streamed(self.manifest["dump"]["size"], self.manifest["dump"]["sha256"])
-        problem, toc = flaw_of(self.store, label, "dump", self.programs, written, self.deadline)
+    def verify(self, label: str, archive: Archive) -> None:
+        problem, toc = flaw_in(archive, self.programs, recorded(self.manifest), self.deadline)
         expected = self.manifest["dump"]["toc"]
         # Another version of pg_restore may list the same dump differently; sha256 and the reading count.
         if not problem and toc is not None and expected.get("entries") not in (None, toc.entries):
@@ -258,39 +264,39 @@ class Copy:
         return names
 
     @contextmanager
-    def filled(self, stream: IO[bytes], *, privileges: bool) -> Iterator[str]:
+    def filled(self, archive: Archive, *, privileges: bool) -> Iterator[str]:
         """A new database with the backup in it, analysed. It is dropped when the block fails or leaves it there."""
         name = scratch_name(self.url.database, self.what, secrets.token_hex(6))
         try:
             self.cluster.create(name, self.like)
-            self.timed("restore", self.fill, name, stream, privileges)
+            self.timed("restore", self.fill, name, archive, privileges)
             yield name
         finally:
             with suppress(ConnectionLost):  # then the next run drops it; after an exchange it has another name
                 self.cluster.drop(name)
 
-    def fill(self, name: str, stream: IO[bytes], privileges: bool) -> None:
+    def fill(self, name: str, archive: Archive, privileges: bool) -> None:
         if not self.guarded:
-            self._pg_restore(name, stream, privileges, "")
+            self._pg_restore(name, archive, privileges, "")
             return
         # Schemas first, then what only a superuser may create, then the rest without it.
-        schemas, rest = premade(listing(self.programs, stream, deadline=self.deadline), self.guarded)
-        self._pg_restore(name, stream, privileges, schemas)
+        schemas, rest = premade(listing(self.programs, archive, deadline=self.deadline), self.guarded)
+        self._pg_restore(name, archive, privileges, schemas)
         places = self.manifest.get("extension_schemas", {})
         with closing(self.cluster.at(name, self.what)) as inside:
             for extension in self.guarded:
                 where = f" SCHEMA {quoted(places[extension])}" if extension in places else ""
                 inside.execute(f"CREATE EXTENSION IF NOT EXISTS {quoted(extension)}{where} CASCADE")
-        self._pg_restore(name, stream, privileges, rest)
+        self._pg_restore(name, archive, privileges, rest)
 
-    def _pg_restore(self, name: str, stream: IO[bytes], privileges: bool, only: str) -> None:
+    def _pg_restore(self, name: str, archive: Archive, privileges: bool, only: str) -> None:
         url = replace(self.url, database=name)
         environment = {
             **url.environment(host=self.facts["host"], port=self.facts["port"]),
             "PGAPPNAME": application_name(self.what),
         }
-        jobs = self.asked["jobs"] or min(_MOST_JOBS, len(os.sched_getaffinity(0)))
-        arguments = [f"--jobs={jobs}"] + ([] if privileges else ["--no-privileges"])
+        jobs = jobs_of(self.asked["jobs"])
+        arguments = [] if privileges else ["--no-privileges"]
         if self.like.owner != self.url.user:
             arguments.append(f"--role={self.like.owner}")
         label = self.entry["label"]
@@ -304,8 +310,8 @@ class Copy:
 
         try:
             restore(
-                self.programs, arguments, environment, stream,
-                only=only, deadline=self.deadline, progress=report, secrets=[self.url.password],
+                self.programs, arguments, environment, archive,
+                jobs=jobs, only=only, deadline=self.deadline, progress=report, secrets=[self.url.password],
             )  # fmt: skip
         except FloyoError as error:
             if error.code != "RESTORE_FAILED":

@@ -23,9 +23,9 @@ class Drill(Copy):
             self.check()
             self.cluster.take_turn(self.url.database, "drill", self.wait)
             swept = self.sweep()
-            stream = stack.enter_context(self.opened())
+            archive = stack.enter_context(self.opened())
             if not self.check_mode:
-                with self.filled(stream, privileges=False) as name:
+                with self.filled(archive, privileges=False) as name:
                     found = self.settle(name)
                 self.note(found)
                 self.require_same(found)

@@ -8,13 +8,15 @@ from difflib import get_close_matches
 from typing import Any, Optional
 
 from ..errors import FloyoError, Unusable
+from .archive import Archive
 from .catalogue import Catalogue
 from .judge import Programs, Toc
 from .naming import is_label, stamp
-from .programs import Streamed, read_back
+from .processes import Streamed
+from .programs import read_back
 from .store import Store
 
-__all__ = ["flaw_of", "look_again", "selected"]
+__all__ = ["flaw_in", "flaw_of", "look_again", "recorded", "selected"]
 
 
 def selected(catalogue: Catalogue, label: str) -> list[dict[str, Any]]:
@@ -36,22 +38,31 @@ def selected(catalogue: Catalogue, label: str) -> list[dict[str, Any]]:
     return found
 
 
+def recorded(manifest: Mapping[str, Any]) -> Streamed:
+    """What a manifest says of the bytes of its dump."""
+    found = manifest["dump"]
+    return Streamed(found["size"], found["sha256"], str(found.get("plain_sha256") or ""))
+
+
 def flaw_of(
-    store: Store, label: str, kind: str, programs: Programs, written: Streamed, deadline: float
+    store: Store, label: str, kind: str, programs: Programs, written: Streamed, deadline: float, identity: str = ""
 ) -> tuple[str, Optional[Toc]]:
-    """What is wrong with a dump, in words, and its table of contents. Every byte is read; nothing is restored."""
-    with store.open_dump(label, kind) as stream:
-        try:
-            found, toc = read_back(programs, stream, deadline=deadline)
-        except FloyoError as error:
-            if error.code != "RESTORE_FAILED":
-                raise  # the time was up, or the program is missing: that says nothing about the dump
-            return error.message, None
-        except OSError as error:
-            return f"the dump cannot be read: {error.strerror}", None
-    if found.size != written.size:
-        return f"the dump has {found.size} bytes instead of {written.size}", toc
-    return ("the dump's sha256 is not the recorded one" if found.sha256 != written.sha256 else ""), toc
+    """``flaw_in`` of the dump that has this label now."""
+    with store.open_dump(label, kind, sealed=bool(written.plain), identity=identity) as archive:
+        return flaw_in(archive, programs, written, deadline)
+
+
+def flaw_in(archive: Archive, programs: Programs, written: Streamed, deadline: float) -> tuple[str, Optional[Toc]]:
+    """What is wrong with a dump, in words, and its table of contents when it can be read: not that of an encrypted one
+    without its key. Every byte is read; nothing is restored."""
+    try:
+        return read_back(programs, archive, written, deadline=deadline)
+    except FloyoError as error:
+        if error.code != "RESTORE_FAILED":
+            raise  # the time was up, a program is missing, the key is wrong: that says nothing about the dump
+        return error.message, None
+    except OSError as error:
+        return f"the dump cannot be read: {error.strerror}", None
 
 
 def look_again(store: Store, label: str, manifest: Mapping[str, Any], problem: str) -> str:

@@ -1,40 +1,42 @@
-"""pg_dump and pg_restore as child processes: no shell, no pipe between programs, no secret in arguments (client)."""
+"""pg_dump and pg_restore (client). No secret is in their arguments."""
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
 import re
 import select
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import IO, Any, Callable
+from contextlib import ExitStack, contextmanager
+from typing import Any, Callable, Optional
 
-from ..errors import FloyoError, TimedOut, Unusable
-from ..postgres.url import scrub
+from ..errors import FloyoError
+from .archive import Archive, Directory, Sealed, encrypting
 from .judge import Programs, Toc, read_toc
+from .processes import CHUNK, TICK, Child, Streamed, flow, minimal_environment, running, write_all
 
-__all__ = ["PLACES", "Streamed", "dump", "find_programs", "listing", "offers", "read_back", "restore"]
+__all__ = [
+    "PLACES",
+    "dump",
+    "dump_directory",
+    "dump_encrypted",
+    "find_programs",
+    "jobs_of",
+    "listing",
+    "offers",
+    "read_back",
+    "restore",
+]
 
 # Where Debian and the PostgreSQL project's own packages for Red Hat put the programs of each version.
 PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
-_CHUNK = 1 << 20
-_GRACE = 5.0
-_TAIL = 3000
-_TICK = 1.0
-
-
-@dataclass(frozen=True)
-class Streamed:
-    size: int
-    sha256: str
+_MOST_JOBS = 4
 
 
 def find_programs(directory: str = "") -> list[Programs]:
@@ -55,7 +57,7 @@ def find_programs(directory: str = "") -> list[Programs]:
 def _version(program: str) -> str:
     """``16.4``; empty for what is not pg_dump (Debian's wrapper in PATH fails when it knows no cluster)."""
     done = subprocess.run(
-        [program, "--version"], capture_output=True, text=True, check=False, env=_environment({}), timeout=30
+        [program, "--version"], capture_output=True, text=True, check=False, env=minimal_environment({}), timeout=30
     )
     match = re.search(r"\(PostgreSQL\) (\d+[\w.]*)", done.stdout)
     return match[1] if match and done.returncode == 0 else ""
@@ -70,15 +72,20 @@ def offers(programs: Programs, method: str) -> bool:
         "--host=/nonexistent",
     ]
     done = subprocess.run(
-        argv, capture_output=True, text=True, check=False, env=_environment({}), stdin=subprocess.DEVNULL, timeout=30
+        argv,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=minimal_environment({}),
+        stdin=subprocess.DEVNULL,
+        timeout=30,
     )
     return "compress" not in done.stderr
 
 
-def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of ours reaches the programs by accident (PGSERVICE, PGOPTIONS); their messages are English."""
-    base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.path.expanduser("~"), "LC_ALL": "C.UTF-8"}
-    return {**base, "PGCONNECT_TIMEOUT": "10", **more}
+def jobs_of(asked: int) -> int:
+    """Connections that work at once: as many as processors, so many that the application still has some."""
+    return asked or min(_MOST_JOBS, len(os.sched_getaffinity(0)))
 
 
 def dump(
@@ -92,60 +99,171 @@ def dump(
     secrets: Sequence[str],
 ) -> Streamed:
     """Run pg_dump and write what it says to ``sink``; the digest is of what came out of it, not of what a disk kept."""
-    argv = [os.path.join(programs.directory, "pg_dump"), "--format=custom", "--no-password", *arguments]
-    size, digest, next_tick = 0, hashlib.sha256(), time.monotonic() + _TICK
-    with _running(argv, environment, secrets, deadline, stdout=subprocess.PIPE) as child:
+    size, digest, next_tick = 0, hashlib.sha256(), time.monotonic() + TICK
+    with _dumping(programs, ["--format=custom", *arguments], environment, secrets, deadline) as child:
         assert child.process.stdout is not None  # noqa: S101 - for the type checker: it was asked for as a pipe
         source = child.process.stdout.fileno()
         while True:
-            if not select.select([source], [], [], min(_TICK, child.left()))[0]:
+            if not select.select([source], [], [], min(TICK, child.left()))[0]:
                 continue
-            chunk = os.read(source, _CHUNK)
+            chunk = os.read(source, CHUNK)
             if not chunk:
                 break
-            _write(sink, chunk)
+            write_all(sink, chunk)
             digest.update(chunk)
             size += len(chunk)
             if time.monotonic() >= next_tick:
                 progress(size)
-                next_tick = time.monotonic() + _TICK
+                next_tick = time.monotonic() + TICK
         child.succeed()
     return Streamed(size, digest.hexdigest())
 
 
-def _write(sink: int, chunk: bytes) -> None:
-    view = memoryview(chunk)
-    while view:
-        view = view[os.write(sink, view) :]
+def _dumping(
+    programs: Programs,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    secrets: Sequence[str],
+    deadline: float,
+    stdout: int = subprocess.PIPE,
+) -> Any:
+    argv = [os.path.join(programs.directory, "pg_dump"), "--no-password", *arguments]
+    return running(argv, environment, secrets, deadline, stdout=stdout)
 
 
-def read_back(programs: Programs, stream: IO[bytes], *, deadline: float) -> tuple[Streamed, Toc]:
-    """Read every byte of a dump, twice: for its digest, and as pg_restore does to restore it. Its listing alone would
-    read the beginning only. ``stream`` stays the same file whatever happens to its name."""
+def dump_directory(
+    programs: Programs,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    path: str,
+    *,
+    jobs: int,
+    deadline: float,
+    progress: Callable[[int], None],
+    secrets: Sequence[str],
+) -> Streamed:
+    """The same into files of a new directory, by several connections. pg_dump writes them itself: the digest is of what
+    the disk has."""
+
+    def size() -> int:
+        with os.scandir(path) as entries:
+            return sum(entry.stat().st_size for entry in entries)
+
+    words = ["--format=directory", f"--jobs={jobs}", f"--file={path}", *arguments]
+    with _dumping(programs, words, environment, secrets, deadline, stdout=subprocess.DEVNULL) as child:
+        try:
+            child.succeed(lambda: progress(size()))
+        except FloyoError as error:
+            full = re.search(
+                r"No space left on device|Disk quota exceeded|File too large", str(error.details.get("output_tail"))
+            )
+            if full:
+                raise OSError(
+                    {"N": errno.ENOSPC, "D": errno.EDQUOT, "F": errno.EFBIG}[full[0][0]], full[0], path
+                ) from error
+            raise
+    archive = Directory(path)
+    try:
+        archive.sync()
+        return archive.read(deadline)
+    finally:
+        archive.close()
+
+
+def dump_encrypted(
+    programs: Programs,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    sink: int,
+    *,
+    recipients: Sequence[str],
+    deadline: float,
+    progress: Callable[[int], None],
+    secrets: Sequence[str],
+) -> tuple[Streamed, Toc]:
+    """The same, encrypted on its way. Who can encrypt may not be able to decrypt: so what is in it is read as pg_restore
+    does before it is encrypted, while it is made, and what was written is compared by its digest afterwards."""
     size, digest = 0, hashlib.sha256()
-    # From the disk: what only the cache has is not yet known to be readable.
-    os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    stream.seek(0)
-    while True:
-        chunk = stream.read(_CHUNK)
-        if not chunk:
-            break
-        _time_left(deadline, "reading the dump back")
+
+    def taken(chunk: bytes) -> None:
+        nonlocal size
+        write_all(sink, chunk)
         digest.update(chunk)
         size += len(chunk)
-    restore = os.path.join(programs.directory, "pg_restore")
-    stream.seek(0)
-    with _running([restore, "--file=/dev/null"], {}, (), deadline, stdin=stream, stdout=subprocess.DEVNULL) as child:
+
+    with ExitStack() as stack:
+        source = stack.enter_context(
+            _dumping(programs, ["--format=custom", *arguments], environment, secrets, deadline)
+        )
+        age = stack.enter_context(encrypting(recipients, deadline))
+        with _readers(programs, deadline) as (readers, listed):
+            plain = flow(source, [age], curious=readers, result=age, taken=taken, progress=progress)
+            toc = read_toc(listed())
+    return Streamed(size, digest.hexdigest(), plain.sha256), toc
+
+
+@contextmanager
+def _readers(programs: Programs, deadline: float) -> Iterator[tuple[list[Child], Callable[[], str]]]:
+    """Two that read a dump from a pipe: all of it, as to restore it, and its listing, which the function returns."""
+    pg_restore = os.path.join(programs.directory, "pg_restore")
+    with ExitStack() as stack:
+        output = stack.enter_context(tempfile.TemporaryFile())
+        whole = running(
+            [pg_restore, "--file=/dev/null"], {}, (), deadline, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
+        listing = running([pg_restore, "--list"], {}, (), deadline, stdin=subprocess.PIPE, stdout=output)
+
+        def listed() -> str:
+            output.seek(0)
+            return output.read().decode(errors="surrogateescape")
+
+        yield [stack.enter_context(whole), stack.enter_context(listing)], listed
+
+
+def read_back(programs: Programs, archive: Archive, written: Streamed, *, deadline: float) -> tuple[str, Optional[Toc]]:
+    """Read every byte of a dump, twice: for its digest, and as pg_restore does to restore it. Its listing alone would
+    read the beginning only. Returns what is wrong, in words, and its table of contents when that could be read."""
+    found = archive.read(deadline)
+    if found.size != written.size:
+        return f"the dump has {found.size} bytes instead of {written.size}", None
+    if found.sha256 != written.sha256:
+        return "the dump's sha256 is not the recorded one", None
+    if not archive.readable:
+        return "", None
+    if isinstance(archive, Sealed):
+        with _readers(programs, deadline) as (readers, listed):
+            plain = archive.through(readers, deadline)
+            same = plain.sha256 == written.plain
+            return ("" if same else "what is in the dump has another sha256 than the recorded one"), read_toc(listed())
+    with _restoring(programs, archive, ["--file=/dev/null"], deadline, stdout=subprocess.DEVNULL) as child:
         child.succeed()
-    return Streamed(size, digest.hexdigest()), read_toc(listing(programs, stream, deadline=deadline))
+    return "", read_toc(listing(programs, archive, deadline=deadline))
 
 
-def listing(programs: Programs, stream: IO[bytes], *, deadline: float) -> str:
+@contextmanager
+def _restoring(
+    programs: Programs,
+    archive: Archive,
+    arguments: Sequence[str],
+    deadline: float,
+    *,
+    environment: Mapping[str, str] = {},
+    secrets: Sequence[str] = (),
+    inherited: Sequence[int] = (),
+    **files: Any,
+) -> Iterator[Child]:
+    """pg_restore at work on a dump."""
+    argv = [os.path.join(programs.directory, "pg_restore"), *arguments, *([archive.source] if archive.source else [])]
+    with archive.fed(deadline) as how:
+        files = {**files, **how, "pass_fds": [*how.get("pass_fds", []), *inherited]}
+        with running(argv, environment, secrets, deadline, **files) as child:
+            yield child
+
+
+def listing(programs: Programs, archive: Archive, *, deadline: float) -> str:
     """What ``pg_restore --list`` says of a dump."""
-    stream.seek(0)
     with tempfile.TemporaryFile() as output:
-        argv = [os.path.join(programs.directory, "pg_restore"), "--list"]
-        with _running(argv, {}, (), deadline, stdin=stream, stdout=output) as child:
+        with _restoring(programs, archive, ["--list"], deadline, stdout=output) as child:
             child.succeed()
         output.seek(0)
         return output.read().decode(errors="surrogateescape")
@@ -155,8 +273,9 @@ def restore(
     programs: Programs,
     arguments: Sequence[str],
     environment: Mapping[str, str],
-    stream: IO[bytes],
+    archive: Archive,
     *,
+    jobs: int = 1,
     only: str = "",
     deadline: float,
     progress: Callable[[], None],
@@ -164,19 +283,16 @@ def restore(
 ) -> None:
     """Run pg_restore into the database that ``environment`` names. The first error ends it. ``only``: a list as of
     ``listing``; what is not in it is left out."""
-    # Its workers open the dump anew, by this name: whatever has become of the real one, it is the file that we hold.
-    source = "/dev/stdin"
     # One keyword: a name that looks like a URL or like keywords stays a name.
     name = environment["PGDATABASE"].replace("\\", "\\\\").replace("'", "\\'")
-    argv = [os.path.join(programs.directory, "pg_restore"), "--exit-on-error", "--no-owner", "--no-password"]
-    argv += [*arguments, f"--dbname=dbname='{name}'"]
-    stream.seek(0)
-    with _as_file(only) as (use_list, inherited):
-        argv += [*use_list, source]
-        with _running(
-            argv, environment, secrets, deadline, stdin=stream, stdout=subprocess.DEVNULL, pass_fds=inherited
-        ) as child:
-            child.succeed(progress)
+    argv = ["--exit-on-error", "--no-owner", "--no-password", *arguments, f"--dbname=dbname='{name}'"]
+    if archive.parallel and jobs > 1:
+        argv.append(f"--jobs={jobs}")
+    with _as_file(only) as (use_list, inherited), _restoring(
+        programs, archive, [*argv, *use_list], deadline,
+        environment=environment, secrets=secrets, inherited=inherited, stdout=subprocess.DEVNULL,
+    ) as child:  # fmt: skip
+        child.succeed(progress)
 
 
 @contextmanager
@@ -187,103 +303,7 @@ def _as_file(text: str) -> Iterator[tuple[list[str], list[int]]]:
         return
     fd = os.memfd_create("list")
     try:
-        _write(fd, text.encode(errors="surrogateescape"))
+        write_all(fd, text.encode(errors="surrogateescape"))
         yield [f"--use-list=/proc/self/fd/{fd}"], [fd]
     finally:
         os.close(fd)
-
-
-# --- child processes -------------------------------------------------------------------------------------------------
-
-
-class _Child:
-    """A program that has to end well before a deadline."""
-
-    def __init__(
-        self, process: subprocess.Popen[bytes], errors: IO[bytes], secrets: Sequence[str], deadline: float
-    ) -> None:
-        self.process, self._errors, self._secrets, self._deadline = process, errors, secrets, deadline
-
-    @property
-    def name(self) -> str:
-        arguments = self.process.args
-        assert isinstance(arguments, list)  # noqa: S101 - for the type checker: we start programs by lists
-        return next(os.path.basename(word) for word in arguments if "pg_" in word)
-
-    def left(self) -> float:
-        return _time_left(self._deadline, self.name)
-
-    def succeed(self, progress: Callable[[], None] = lambda: None) -> None:
-        """Wait for the end and look at the status. What it wrote before counts for nothing otherwise."""
-        while True:
-            try:
-                status = self.process.wait(min(_TICK, self.left()))
-                break
-            except subprocess.TimeoutExpired:
-                progress()
-        if status:
-            said = self.said()
-            ended = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
-            raise FloyoError(
-                f"{self.name} {ended}: {_reason(said)}",
-                code="DUMP_FAILED" if self.name == "pg_dump" else "RESTORE_FAILED",
-                expected="status 0",
-                next_step="read output_tail; nothing was kept of this run, backups made before are untouched",
-                output_tail=said,
-                status=status,
-            )
-
-    def said(self) -> str:
-        size = os.fstat(self._errors.fileno()).st_size
-        tail = os.pread(self._errors.fileno(), _TAIL, max(0, size - _TAIL))
-        return scrub(tail.decode(errors="replace"), *self._secrets).strip()
-
-    def stop(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self.process.poll() is not None:
-                return
-            os.killpg(self.process.pid, number)
-            try:
-                self.process.wait(_GRACE)
-            except subprocess.TimeoutExpired:
-                continue
-
-
-@contextmanager
-def _running(
-    argv: Sequence[str], environment: Mapping[str, str], secrets: Sequence[str], deadline: float, **files: Any
-) -> Iterator[_Child]:
-    """The child does not outlive the block; and not us: the kernel ends it when we are killed (setpriv of util-linux)."""
-    bound = [program, "--pdeathsig", "TERM"] if (program := shutil.which("setpriv")) else []
-    files.setdefault("stdin", subprocess.DEVNULL)
-    with tempfile.TemporaryFile() as errors:
-        try:
-            process = subprocess.Popen(
-                [*bound, *argv], env=_environment(environment), cwd="/", stderr=errors, start_new_session=True, **files
-            )
-        except OSError as error:
-            raise Unusable(f"{argv[0]} cannot be run: {error.strerror}", code="CLIENT_MISSING") from error
-        child = _Child(process, errors, secrets, deadline)
-        try:
-            yield child
-        finally:
-            child.stop()
-            if process.stdout is not None:
-                process.stdout.close()
-
-
-def _reason(said: str) -> str:
-    lines = [line for line in said.splitlines() if "error:" in line] or said.splitlines()
-    return lines[0] if lines else "it said nothing"
-
-
-def _time_left(deadline: float, what: str) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimedOut(
-            f"{what} did not end in time",
-            code="BACKUP_TIMEOUT",
-            expected="the whole run within timeout",
-            next_step="look for load on the database and the disk, or run again with a longer timeout",
-        )
-    return left

@@ -13,8 +13,8 @@ from ..postgres.url import parse_url
 from .cluster import Cluster
 from .condition import Limits, conditions, verdict_of
 from .judge import choose_programs, major_of, parse_reserve
-from .looking import flaw_of, look_again
-from .programs import Streamed, find_programs
+from .looking import flaw_of, look_again, recorded
+from .programs import find_programs
 from .retention import Keep, retained
 from .server import Server
 from .store import Store
@@ -98,8 +98,8 @@ class Prune:
             manifest = manifests[label]
             major = major_of(manifest["client"]["version"])
             programs = choose_programs(find_programs(self.asked["bin_dir"]), major, f"backup {label}")
-            written = Streamed(manifest["dump"]["size"], manifest["dump"]["sha256"])
-            problem, _ = flaw_of(self.store, label, "dump", programs, written, self.deadline)
+            identity = self.asked["identity_file"]
+            problem, _ = flaw_of(self.store, label, "dump", programs, recorded(manifest), self.deadline, identity)
             if problem:
                 self.damaged[label] = problem
                 self.warnings.append(f"backup {label} is damaged: {problem}")

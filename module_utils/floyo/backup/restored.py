@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import Any, Callable
 
 from ..errors import ConnectionLost, FloyoError, Refused, Unusable
+from .archive import Archive
 from .cluster import Cluster, quoted
 from .copy import Copy
 from .databases import Aside, kept_name
@@ -108,12 +109,12 @@ class Restore(_Exchange):
             self.require_movable()
             self.cluster.take_turn(self.url.database, "restore", self.wait)
             swept = self.sweep()
-            stream = stack.enter_context(self.opened())
+            archive = stack.enter_context(self.opened())
             plan = self.plan()
             safe: dict[str, Any] = {}
             if self.live and self.asked["safety_backup"]:
                 safe = self.timed("safety", self.safe)
-            restored = {} if self.check_mode else self.restored(stack, stream)
+            restored = {} if self.check_mode else self.restored(stack, archive)
         return {
             "changed": True,
             "plan": plan,
@@ -170,10 +171,10 @@ class Restore(_Exchange):
             if inside.owner_of_public() not in ("", self.like.owner):
                 inside.execute(f"ALTER SCHEMA public OWNER TO {quoted(self.like.owner)}")
 
-    def restored(self, stack: ExitStack, stream: Any) -> dict[str, Any]:
+    def restored(self, stack: ExitStack, archive: Archive) -> dict[str, Any]:
         live = self.hold_live(stack) if self.live else None
         kept = ""
-        with self.filled(stream, privileges=not self.asked["application_role"]) as name:
+        with self.filled(archive, privileges=not self.asked["application_role"]) as name:
             found = self.settle(name)
             self.require_same(found)
             if live and live.owner_of_public() == self.like.owner:

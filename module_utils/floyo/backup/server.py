@@ -386,6 +386,14 @@ class Server:
                 next_step="look for load on the database, or run again with a longer timeout",
                 **facts,
             )
+        if state == "53100":
+            return Refused(
+                f"the server's disk is full: {said}",
+                code="DISK_FULL",
+                expected="room for the server's data",
+                next_step="give its data directory more room, or drop databases kept by earlier restores (state pruned)",
+                **facts,
+            )
         if self._lost(error):
             return ConnectionLost(
                 f"the connection to {self._url} was lost: {said}",

@@ -6,16 +6,18 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..errors import FloyoError, Refused, Unusable
 from ..files import fsync_dir, write_json
+from .archive import Archive, open_archive
 from .catalogue import Catalogue, Files, read_catalogue
 from .judge import Owner, Space, has_ended
 from .naming import name_of, parse_name
@@ -57,7 +59,7 @@ class Store:
         path = f"{self.directory}/{name}"
         try:
             if kind in ("dump", "partial"):
-                size = os.stat(path).st_size
+                size = _size(path)
                 return replace(files, dump_size=size) if kind == "dump" else replace(files, partial_size=size)
             if kind == "writing" and os.stat(path).st_mtime > time.time() - _WRITTEN_BY_NOW:
                 return files
@@ -90,9 +92,17 @@ class Store:
             place = os.path.dirname(place)
         return place
 
-    def open_dump(self, label: str, kind: str = "dump") -> IO[bytes]:
+    @contextmanager
+    def open_dump(
+        self, label: str, kind: str = "dump", *, sealed: bool = False, identity: str = ""
+    ) -> Iterator[Archive]:
+        """``sealed``: age has encrypted it; without an ``identity`` its contents stay unread."""
         with explained(self.directory):
-            return open(self.path(label, kind), "rb", buffering=0)
+            archive = open_archive(self.path(label, kind), sealed=sealed, identity=identity)
+        try:
+            yield archive
+        finally:
+            archive.close()
 
     # --- the lock -----------------------------------------------------------------------------------------------------
 
@@ -160,14 +170,26 @@ class Store:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def begin(self, label: str, facts: Mapping[str, Any]) -> int:
-        """Say whose work comes, then make the empty dump under a name that is not a backup's. Returns its descriptor."""
+    def announce(self, label: str, facts: Mapping[str, Any]) -> str:
+        """Say whose work comes, under a label that is free. Returns the path for it, which is not a backup's."""
         for kind in ("dump", "manifest", "partial"):
             if os.path.lexists(self.path(label, kind)):
                 raise FloyoError(f"{self.path(label, kind)} is already there", code="LABEL_TAKEN")
         self.report(label, facts, durable=True)
+        return self.path(label, "partial")
+
+    def begin(self, label: str, facts: Mapping[str, Any]) -> int:
+        """The same, and the empty dump. Returns its descriptor."""
+        path = self.announce(label, facts)
         with explained(self.directory):
-            return os.open(self.path(label, "partial"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def begin_directory(self, label: str, facts: Mapping[str, Any]) -> str:
+        """The same with a directory that programs fill. Returns its path."""
+        path = self.announce(label, facts)
+        with explained(self.directory):
+            os.mkdir(path, 0o700)
+        return path
 
     def report(self, label: str, facts: Mapping[str, Any], *, durable: bool = False) -> None:
         """How far it has come. Only the first word has to survive a crash."""
@@ -241,7 +263,7 @@ class Store:
         with explained(self.directory):
             for name in names:
                 with suppress(FileNotFoundError):
-                    size += os.stat(f"{self.directory}/{name}").st_size
+                    size += _size(f"{self.directory}/{name}")
         return size
 
     def sweep(self, names: list[str]) -> None:
@@ -260,7 +282,11 @@ class Store:
     def _remove(self, names: list[str]) -> None:
         for name in names:
             with suppress(FileNotFoundError):
-                os.unlink(f"{self.directory}/{name}")
+                path = f"{self.directory}/{name}"
+                if os.path.isdir(path) and not os.path.islink(path):
+                    shutil.rmtree(path)
+                else:
+                    os.unlink(path)
         if names:
             fsync_dir(self.directory)
 
@@ -297,6 +323,15 @@ def _record(text: Any) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _size(path: str) -> int:
+    """Of a file, or of the files in a directory."""
+    found = os.stat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        return found.st_size
+    with os.scandir(path) as entries:
+        return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
 
 
 def _this_process() -> Owner:
