@@ -45,11 +45,13 @@ options:
         how long it took, and drops it. The live database is not touched.
       - V(pruned) removes backups that O(keep) does not ask for, and databases kept longer than O(keep_old). It reads the
         newest sound backup to its last byte first.
+      - V(copied) sends the sound ones, or the one in O(label), to O(remote), and reads them there again.
+      - V(fetched) brings the one in O(label), or the newest, back from O(remote) when it is missing or damaged here.
       - V(checked) judges age, size, redundancy, soundness, room, the last drill and, with O(database_url), the server's
         identity against O(limits), and fails when one is passed. It changes nothing and reads no dump.
       - V(info) lists them by their manifests without reading the dumps.
     type: str
-    choices: [present, verified, restored, swapped_back, drilled, pruned, checked, info]
+    choices: [present, verified, restored, swapped_back, drilled, pruned, copied, fetched, checked, info]
     default: present
   database_url:
     description: The URL of the database as the owner of its tables. O(state=verified) and O(state=info) need none.
@@ -202,10 +204,23 @@ options:
     description: For O(state=pruned), damaged backups go too when a newer sound one is there.
     type: bool
     default: false
+  remote:
+    description:
+      - Another place for copies, as C(name:path) of rclone's configuration. With it O(state=present) also copies the new
+        backup there (that this fails is a warning), O(state=pruned) also removes copies by the same rule, O(state=checked)
+        asks for the age of the newest copy, and O(state=info) lists what is there.
+      - A copy is read from there again and compared by its digest; its manifest, which makes it one, comes last.
+    type: str
+    default: ""
+  rclone_config:
+    description: rclone's configuration, of mode 0600. Passwords belong there.
+    type: path
+    default: /etc/floyo/rclone.conf
   limits:
     description:
       - For O(state=checked). Hours since the newest sound backup, C(age_warn) (26) and C(age_fail) (50); since the last
-        drill, C(drill_warn) (192) and C(drill_fail) (0, never); sound backups, C(redundancy_warn) (3) and
+        drill, C(drill_warn) (192) and C(drill_fail) (0, never); with O(remote), since the newest with a copy,
+        C(copy_warn) (26) and C(copy_fail) (50); sound backups, C(redundancy_warn) (3) and
         C(redundancy_fail) (1); bytes of the newest, C(min_size) (0).
     type: dict
     default: {}
@@ -297,6 +312,25 @@ removed:
   returned: O(state=pruned)
   type: list
   elements: str
+removed_elsewhere:
+  description: Labels of copies that were, or in check mode would be, removed.
+  returned: O(state=pruned)
+  type: list
+  elements: str
+copied:
+  description: Labels that were, or in check mode would be, copied to O(remote).
+  returned: O(state=copied), and O(state=present) with O(remote)
+  type: list
+  elements: str
+fetched:
+  description: The label that was, or in check mode would be, fetched. Empty when it is sound here.
+  returned: O(state=fetched)
+  type: str
+elsewhere:
+  description: The copies, described as in RV(backups). A sound one has a manifest and a dump of the right size.
+  returned: O(state=fetched), and O(state=info) with O(remote)
+  type: list
+  elements: dict
 kept:
   description: The others, each with C(label), C(size) and the C(reasons) for which it stays.
   returned: O(state=pruned)
@@ -324,7 +358,8 @@ backups:
   description:
     - Newest first. Each with C(label), C(created), C(path), C(size), C(sha256), C(database), C(heads), C(release),
       C(version), C(commit), C(reason), C(sequence), C(rows), C(verified), C(verified_at), C(problem), C(suspect), C(encrypted),
-      C(server_version), C(dump_seconds), C(drilled_at), C(drill_problem) and C(seconds) of a restore.
+      C(server_version), C(dump_seconds), C(drilled_at), C(drill_problem),
+      C(copied_at), C(copied_to) and C(seconds) of a restore.
     - C(verified) is false where C(problem) says why. C(suspect) says why a sound one looks wrong.
     - C(seconds) is null until a restore or a drill has measured it.
   returned: when it does not fail, but not for O(state=swapped_back); when O(state=verified) fails
@@ -366,7 +401,18 @@ if TYPE_CHECKING:
 ARGUMENTS = {
     "state": {
         "type": "str",
-        "choices": ["present", "verified", "restored", "swapped_back", "drilled", "pruned", "checked", "info"],
+        "choices": [
+            "present",
+            "verified",
+            "restored",
+            "swapped_back",
+            "drilled",
+            "pruned",
+            "copied",
+            "fetched",
+            "checked",
+            "info",
+        ],
         "default": "present",
     },
     "database_url": {"type": "str", "default": "", "no_log": True},
@@ -399,6 +445,8 @@ ARGUMENTS = {
     "needed_heads": {"type": "list", "elements": "str", "default": []},
     "pinned": {"type": "list", "elements": "str", "default": []},
     "remove_damaged": {"type": "bool", "default": False},
+    "remote": {"type": "str", "default": ""},
+    "rclone_config": {"type": "path", "default": "/etc/floyo/rclone.conf"},
     "limits": {"type": "dict", "default": {}},
 }
 

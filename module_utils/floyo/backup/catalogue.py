@@ -24,6 +24,7 @@ class Files:
     manifest: Optional[str] = None
     checked: Optional[str] = None
     drilled: Optional[str] = None
+    copied: Optional[str] = None
     partial_size: Optional[int] = None
     running: Optional[str] = None
     temporary: tuple[str, ...] = ()
@@ -115,12 +116,15 @@ def _entry(
         "verified_at": "",
         "drilled_at": "",
         "drill_problem": "",
+        "copied_at": "",
+        "copied_to": "",
         # How long a restore takes: only a restore can tell.
         "seconds": None,
         "dump_seconds": None,
     }
     if manifest is not None:
         checked, drilled = _noted(found.checked, manifest), _noted(found.drilled, manifest)
+        copied = _noted(found.copied, manifest)
         drill_problem = str(drilled.get("problem") or "")
         # A dump that came back as something else is no backup, however well it reads.
         problem = problem or str(checked.get("problem") or "") or drill_problem
@@ -139,6 +143,8 @@ def _entry(
             verified_at=str(checked.get("at") or manifest.get("verified_at", "")),
             drilled_at="" if drill_problem else str(drilled.get("at") or ""),
             drill_problem=drill_problem,
+            copied_at=str(copied.get("at") or ""),
+            copied_to=str(copied.get("remote") or ""),
             seconds=drilled.get("seconds"),
             dump_seconds=manifest["seconds"].get("dump"),
         )

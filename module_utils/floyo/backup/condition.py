@@ -23,6 +23,8 @@ class Limits:
     age_fail: float = 50.0
     drill_warn: float = 192.0
     drill_fail: float = 0.0
+    copy_warn: float = 26.0
+    copy_fail: float = 50.0
     redundancy_warn: int = 3
     redundancy_fail: int = 1
     min_size: int = 0
@@ -54,14 +56,18 @@ def conditions(
     leftovers: Sequence[str] = (),
     identity: Optional[str] = None,
     identities: Mapping[str, str] = {},
+    remote: str = "",
 ) -> list[Check]:
-    """``identity``: the server's system identifier, when it was asked; ``identities``: those in the manifests, by label."""
+    """``identity``: the server's system identifier, when it was asked; ``identities``: those in the manifests, by label.
+    ``remote``: where copies have to be; empty, nowhere."""
     sound = [entry for entry in entries if entry["verified"]]
     newest = sound[0] if sound else None
     checks = [_redundancy(len(sound), limits)]
     if newest:
         checks += [_age(newest, limits, now), _size(newest, limits), _drill(sound, limits, now)]
     checks += [_soundness(entries), _room(newest, space, reserve)]
+    if remote and newest:
+        checks.append(_copy(sound, remote, limits, now))
     if identity is not None and newest:
         same = identities.get(newest["label"]) == identity
         checks.append(
@@ -96,6 +102,14 @@ def _drill(sound: Sequence[Mapping[str, Any]], limits: Limits, now: float) -> Ch
         never = "fail" if limits.drill_fail else "warn" if limits.drill_warn else "pass"
         return Check("drill", never, "none was ever restored", step if never != "pass" else "")
     return _by_age("drill", "the last was", now - _moment(last), limits.drill_warn, limits.drill_fail, step)
+
+
+def _copy(sound: Sequence[Mapping[str, Any]], remote: str, limits: Limits, now: float) -> Check:
+    step = "copy them: playbooks/copy_backups.yml"
+    last = max((entry["created"] for entry in sound if entry["copied_to"] == remote.rstrip("/")), default="")
+    if not last:
+        return Check("copy", "fail" if limits.copy_fail else "warn", f"none is at {remote}", step)
+    return _by_age("copy", f"the newest at {remote} is", now - _moment(last), limits.copy_warn, limits.copy_fail, step)
 
 
 def _by_age(check: str, words: str, seconds: float, warn: float, fail: float, step: str) -> Check:

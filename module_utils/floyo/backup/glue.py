@@ -15,11 +15,12 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Callable, Optional, TypeVar
 
-from ..errors import FloyoError, Refused, Unusable
+from ..errors import ConnectionLost, FloyoError, Refused, Unusable
 from ..postgres.lock import application_name
 from ..postgres.url import parse_url
 from .archive import require_recipients
 from .catalogue import NO_MANIFEST, Catalogue
+from .copied import Copies, Fetch, elsewhere, remote_of
 from .drilled import Drill
 from .judge import (
     Programs,
@@ -57,8 +58,7 @@ def backup(parameters: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]
     """Carry out the module's parameters and return its result; ``warnings`` are for the person."""
     store = Store(parameters["directory"])
     if parameters["state"] == "info":
-        entries = selected(store.catalogue(), parameters["label"])
-        return {"changed": False, "backups": entries, "running": store.running(), "warnings": []}
+        return _info(parameters, store)
     if parameters["state"] == "checked":
         return checked(parameters, store)
     if parameters["state"] == "verified":
@@ -74,7 +74,41 @@ def backup(parameters: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]
             return Prune(parameters, store, check_mode=check_mode).result()
         if parameters["state"] == "drilled":
             return Drill(parameters, store, check_mode=check_mode).result()
-        return _Backup(parameters, store, check_mode=check_mode).result()
+        if parameters["state"] == "copied":
+            return Copies(parameters, store, check_mode=check_mode).result()
+        if parameters["state"] == "fetched":
+            return Fetch(parameters, store, check_mode=check_mode).result()
+        # What is wrong with how the other place is named is wrong before a long dump.
+        copies = Copies(parameters, store, check_mode=check_mode) if parameters["remote"] else None
+        result = _Backup(parameters, store, check_mode=check_mode).result()
+        return _copied(copies, result) if copies else result
+
+
+def _info(parameters: Mapping[str, Any], store: Store) -> dict[str, Any]:
+    entries = selected(store.catalogue(), parameters["label"])
+    result = {"changed": False, "backups": entries, "running": store.running(), "warnings": list[str]()}
+    if parameters["remote"]:
+        try:
+            remote = remote_of(parameters, time.monotonic() + parameters["timeout"])
+            result["elsewhere"] = elsewhere(remote, store).entries
+        except ConnectionLost as error:
+            result["warnings"] = [f"what is elsewhere is unknown: {error.message}"]
+    return result
+
+
+def _copied(copies: Copies, result: dict[str, Any]) -> dict[str, Any]:
+    """The backup is there and sound, whatever becomes of its copy; state checked says when none was made for long."""
+    try:
+        if copies.check_mode:
+            copies.remote.sizes()
+            return result
+        made = copies.result(result["backup"]["label"])
+        return {**result, "copied": made["copied"], "backups": made["backups"]}
+    except FloyoError as error:
+        if error.code == "STOPPED":
+            raise
+        warnings = [*result["warnings"], f"the backup has no copy elsewhere: {error.message}"]
+        return {**result, "copied": [], "warnings": warnings}
 
 
 def _safety(parameters: Mapping[str, Any], store: Store, check_mode: bool, reason: str) -> dict[str, Any]:

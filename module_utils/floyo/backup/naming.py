@@ -18,6 +18,7 @@ KINDS = {
     "manifest": ".json",
     "checked": ".checked.json",  # what the newest look at the dump found
     "drilled": ".drilled.json",  # what its newest restore found, and how long it took
+    "copied": ".copied.json",  # where a copy is, which was read there
     "partial": ".dump.partial",
     "running": ".running.json",  # whose work the partial one is, and how far it has come
 }
@@ -59,9 +60,9 @@ def name_of(label: str, kind: str) -> str:
 def parse_name(name: str) -> Optional[tuple[str, str]]:
     """(label, kind) of a file's name; kind ``temporary`` for what a killed atomic write left; None for other files.
 
-    ``writing`` is that of a note on a look, which is written without the lock, maybe just now.
+    ``writing`` is that of a note that is written without the lock, maybe just now.
     """
-    hidden = re.fullmatch(r"\.(\d{8}T\d{6}Z-[0-9a-f]{6})(?:\.running|\.drilled|(\.checked))?\.json\.\w+", name)
+    hidden = re.fullmatch(r"\.(\d{8}T\d{6}Z-[0-9a-f]{6})(?:\.running|\.drilled|(\.checked|\.copied))?\.json\.\w+", name)
     if hidden:
         return hidden[1], "writing" if hidden[2] else "temporary"
     match = _LABEL.match(name)

@@ -7,7 +7,6 @@ import glob
 import hashlib
 import os
 import re
-import select
 import shutil
 import subprocess
 import tempfile
@@ -103,12 +102,7 @@ def dump(
     with _dumping(programs, ["--format=custom", *arguments], environment, secrets, deadline) as child:
         assert child.process.stdout is not None  # noqa: S101 - for the type checker: it was asked for as a pipe
         source = child.process.stdout.fileno()
-        while True:
-            if not select.select([source], [], [], min(TICK, child.left()))[0]:
-                continue
-            chunk = os.read(source, CHUNK)
-            if not chunk:
-                break
+        while chunk := child.read(source, CHUNK):
             write_all(sink, chunk)
             digest.update(chunk)
             size += len(chunk)

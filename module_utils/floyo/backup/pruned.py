@@ -12,6 +12,7 @@ from ..errors import Refused, Unusable
 from ..postgres.url import parse_url
 from .cluster import Cluster
 from .condition import Limits, conditions, verdict_of
+from .copied import elsewhere, remote_of, remove_elsewhere, unwanted
 from .judge import choose_programs, major_of, parse_reserve
 from .looking import flaw_of, look_again, recorded
 from .programs import find_programs
@@ -59,11 +60,13 @@ class Prune:
                     removed = [each["label"] for each in verdicts if not each["reasons"]]
                 for label in reversed(removed) if not self.check_mode else ():  # the oldest first
                     self.store.remove(label)
+        elsewhere_removed = self.pruned_elsewhere() if self.asked["remote"] else []
         if self.asked["database_url"]:
             databases = self.old_databases()
         entries = self.store.catalogue().entries
         return {
-            "changed": bool(removed or swept or databases),
+            "changed": bool(removed or swept or databases or elsewhere_removed),
+            "removed_elsewhere": elsewhere_removed,
             "removed": removed,
             "freed": sum(each["size"] or 0 for each in verdicts if each["label"] in removed),
             "kept": [each for each in verdicts if each["reasons"]],
@@ -108,6 +111,22 @@ class Prune:
                 return True
         return False
 
+    def pruned_elsewhere(self) -> list[str]:
+        """The copies by the same rule, each place by itself: what is lost here stays there."""
+        remote = remote_of(self.asked, self.deadline)
+        there = elsewhere(remote, self.store)
+        kept = retained(
+            there.entries,
+            self.keep,
+            needed_heads=self.asked["needed_heads"],
+            pinned=self.asked["pinned"],
+            remove_damaged=self.asked["remove_damaged"],
+        )
+        goes = [each.label for each in kept if not each.reasons] + unwanted(remote, there, self.store)
+        if not self.check_mode:
+            remove_elsewhere(remote, goes[::-1])  # the oldest first
+        return goes
+
     def old_databases(self) -> list[str]:
         """Databases that restores have replaced, once nobody may swap them back any more."""
         url = parse_url(self.asked["database_url"])
@@ -145,6 +164,7 @@ def checked(parameters: Mapping[str, Any], store: Store) -> dict[str, Any]:
         space=space,
         reserve=parse_reserve(parameters["min_free"], space.total),
         leftovers=store.unfinished(),
+        remote=parameters["remote"],
         identity=identity,
         identities={label: m["server"].get("system_identifier", "") for label, m in catalogue.manifests.items()},
     )

@@ -25,6 +25,7 @@ from .naming import name_of, parse_name
 __all__ = ["Store"]
 
 _LOCK = ".lock"
+_NOTES = ("checked", "drilled", "copied")
 _WRITTEN_BY_NOW = 3600.0
 
 
@@ -170,23 +171,24 @@ class Store:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def announce(self, label: str, facts: Mapping[str, Any]) -> str:
-        """Say whose work comes, under a label that is free. Returns the path for it, which is not a backup's."""
-        for kind in ("dump", "manifest", "partial"):
+    def announce(self, label: str, facts: Mapping[str, Any], *, again: bool) -> str:
+        """Say whose work comes, under a label that is free, or (``again``) one whose backup is damaged. Returns the path
+        for it, which is not a backup's."""
+        for kind in ("partial",) if again else ("dump", "manifest", "partial"):
             if os.path.lexists(self.path(label, kind)):
                 raise FloyoError(f"{self.path(label, kind)} is already there", code="LABEL_TAKEN")
         self.report(label, facts, durable=True)
         return self.path(label, "partial")
 
-    def begin(self, label: str, facts: Mapping[str, Any]) -> int:
+    def begin(self, label: str, facts: Mapping[str, Any], *, again: bool = False) -> int:
         """The same, and the empty dump. Returns its descriptor."""
-        path = self.announce(label, facts)
+        path = self.announce(label, facts, again=again)
         with explained(self.directory):
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
-    def begin_directory(self, label: str, facts: Mapping[str, Any]) -> str:
+    def begin_directory(self, label: str, facts: Mapping[str, Any], *, again: bool = False) -> str:
         """The same with a directory that programs fill. Returns its path."""
-        path = self.announce(label, facts)
+        path = self.announce(label, facts, again=again)
         with explained(self.directory):
             os.mkdir(path, 0o700)
         return path
@@ -208,6 +210,8 @@ class Store:
     def publish(self, label: str, manifest: Mapping[str, Any]) -> None:
         """The dump gets its name, then its manifest. From here on it is a backup, and survives a power cut."""
         with explained(self.directory):
+            if os.path.isdir(self.path(label, "dump")):  # a damaged one, which a fetched one replaces
+                shutil.rmtree(self.path(label, "dump"))
             os.rename(self.path(label, "partial"), self.path(label, "dump"))
             fsync_dir(self.directory)
             write_json(self.path(label, "manifest"), manifest)
@@ -229,7 +233,7 @@ class Store:
         with explained(self.directory):
             os.rename(self.path(label, "manifest"), self.path(label, "running"))
             fsync_dir(self.directory)
-            for kind in ("checked", "drilled", "dump", "running"):
+            for kind in (*_NOTES, "dump", "running"):
                 self._remove([name_of(label, kind)])
 
     # --- unfinished work ----------------------------------------------------------------------------------------------
@@ -248,12 +252,12 @@ class Store:
         """What to remove of one label. With a manifest the backup is complete and only the record is left over."""
         names = list(files.temporary)
         if files.manifest is None and files.dump_size is None:  # a look at what somebody removed meanwhile
-            names += [name_of(label, kind) for kind in ("checked", "drilled") if getattr(files, kind) is not None]
+            names += [name_of(label, kind) for kind in _NOTES if getattr(files, kind) is not None]
         if files.partial_size is not None:
             names.append(name_of(label, "partial"))
         if files.running is not None:
             if files.manifest is None:
-                found = {"checked": files.checked, "drilled": files.drilled, "dump": files.dump_size}
+                found = {**{kind: getattr(files, kind) for kind in _NOTES}, "dump": files.dump_size}
                 names += [name_of(label, kind) for kind, value in found.items() if value is not None]
             names.append(name_of(label, "running"))  # last: it is what says that the others are left over
         return names
