@@ -387,8 +387,6 @@ def run(ground: Ground, case: Case) -> Case:
             ground.go_on()
     status, said = ground.ended(pid)
     case.ended = ending(case, status, said)
-    if case.fault == "full disk":
-        judge_live(ground, case, before)
     ground.heal()
     minimum = min(sound, KEEP["last"]) if case.operation == "prune" else sound
     judge(ground, case, before, minimum)

@@ -24,7 +24,7 @@ from urllib.parse import unquote
 import psycopg
 import pytest
 
-from ansible.module_utils.floyo.backup import glue, programs, server, store
+from ansible.module_utils.floyo.backup import glue, processes, programs, server, store
 from ansible.module_utils.floyo.backup.schema import OBJECTS_SQL, fingerprint
 from ansible.module_utils.floyo.postgres.lock import lock_key
 
@@ -458,7 +458,7 @@ def test_a_dump_that_fails_or_lies(site: Site, before: str, run: str, code: str,
 
 
 def test_what_takes_too_long_is_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "_GRACE", 0.2)
+    monkeypatch.setattr(processes, "_GRACE", 0.2)
     mark = site.directory.parent / "pid"
     result = site.run(
         bin_dir=site.pg_dump(f"trap '' TERM; echo $$ > {mark}", run="while :; do sleep 0.1; done"), timeout=2
