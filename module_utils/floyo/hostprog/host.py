@@ -106,8 +106,9 @@ class Host:
         """Restart the service and its workers; empty, or why systemd refused."""
         units = [self.config.unit, *self.config.extra_units]
         done = self.systemctl("restart", *units)
-        if done.returncode and "start-limit-hit" in self.systemctl("show", "-p", "Result", *units).stdout:
-            # systemd refuses the fifth quick restart of a unit: not here, where each was asked for.
+        if done.returncode:
+            # A release that died again and again has used up what systemd allows, and the one that is put back must not
+            # pay for it. What "Result" says is no help: a refused start leaves the result of the last process there.
             self.systemctl("reset-failed", *units)
             done = self.systemctl("restart", *units)
         return done.stderr.strip() if done.returncode else ""

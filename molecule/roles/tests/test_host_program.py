@@ -52,6 +52,7 @@ def test_a_release_that_dies_is_undone_with_its_last_words(host: Host) -> None:
     rc, failed = release(host, "switch t-bad")
     assert (rc, failed["code"], failed["from"]) == (1, "SWITCH_REVERTED", "t-1"), failed
     assert any("no such luck" in line for line in failed["log_tail"])
+    assert "t-1 serves again" in failed["msg"]
     now = release(host, "status")[1]
     assert (now["current"]["release"], now["link"], now["intent"]) == ("t-1", "t-1", None)
 
