@@ -76,6 +76,8 @@ options:
   revision:
     description:
       - An identifier, an unambiguous beginning of one, a branch label, or V(base). Relative forms are refused.
+      - Several in the database, separated by commas (one, with a comma at its end), are all that it is to be at. What is
+        beside them goes too, such as another branch.
       - With O(state=preview), the SQL up or down to there.
     type: str
     default: ""

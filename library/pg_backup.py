@@ -291,8 +291,9 @@ plan:
   description:
     - For O(state=present) C(database), C(heads), versions of C(server) and C(client), C(compress), and in bytes C(forecast)
       of the dump, C(free) and C(reserve).
-    - For O(state=restored) C(backup), C(created), C(database), C(heads), C(rows), C(server), C(client), C(bytes), the bytes
-      that it C(replaces), the C(seconds) that the last restore took, and in words what it C(loses).
+    - For O(state=restored) C(backup), C(created), C(database), C(heads), C(rows), about how many rows the live database has
+      as C(live_rows), C(server), C(client), C(bytes), the bytes that it C(replaces), the C(seconds) that the last restore
+      took, and in words what it C(loses).
   returned: O(state=present) and O(state=restored)
   type: dict
 restored:

@@ -28,6 +28,8 @@ __all__ = [
 
 Info = Mapping[str, Any]
 
+_DOUBT = ("good", "staged", "left", "failed")  # states of a release, the best first
+
 
 def serves(info: Info, release: str) -> bool:
     """Whether a host runs ``release``, and well, and has nothing unfinished."""
@@ -40,12 +42,18 @@ def _usable(infos: Mapping[str, Info]) -> dict[str, Info]:
 
 
 def known_manifests(infos: Mapping[str, Info]) -> list[dict[str, Any]]:
-    """Every release that some host holds, newest first by the fleet's record, with its revisions."""
+    """Every release that some host holds, newest first by the fleet's record, with its revisions.
+
+    ``state`` is the worst that a host says of it, ``everywhere`` whether all hosts that answer have it.
+    """
     found: dict[str, dict[str, Any]] = {}
     for info in _usable(infos).values():
         for release in info["releases"]:
-            kept = found.setdefault(release["release"], dict(release))
+            kept = found.setdefault(
+                release["release"], {**release, "everywhere": _everywhere(infos, release["release"])}
+            )
             kept["sequence"] = max(kept["sequence"], release["sequence"])
+            kept["state"] = max(kept["state"], release["state"], key=_DOUBT.index)  # one bad host is reason enough
     return sorted(found.values(), key=lambda release: (-release["sequence"], release["release"]))
 
 

@@ -46,6 +46,7 @@ def info(
                 "release": name,
                 "version": name.split("-")[0],
                 "sequence": sequence.get(name, 0),
+                "state": "good" if name in sequence else "staged",
                 "alembic": {
                     "heads": [f"r{name[1]}"],
                     "revisions": [_revision(n) for n in range(1, int(name[1]) + 1)],
@@ -114,6 +115,14 @@ def test_a_mixed_fleet_swaps_back_to_what_most_hosts_served() -> None:
 def test_manifests_are_newest_first_and_each_once() -> None:
     fleet = {"b1": info(B, step(A), step(B, A), staged=(A, B)), "b2": info(A, step(A), staged=(A, C)), "b3": GONE}
     assert [one["release"] for one in known_manifests(fleet)] == [B, A, C]
+
+
+def test_a_release_is_one_to_go_back_to_when_every_host_has_it_and_none_says_that_it_failed() -> None:
+    fleet = {"one": info(A), "two": info(A)}
+    fleet = {"one": info(A, step(A)), "two": info(A, step(A), staged=(A, B))}
+    fleet["one"]["releases"][1]["state"] = "failed"
+    seen = {one["release"]: (one["state"], one["everywhere"]) for one in known_manifests(fleet)}
+    assert seen == {A: ("good", True), B: ("failed", True), C: ("staged", False)}
 
 
 def test_a_host_serves_only_when_it_is_well() -> None:
@@ -303,7 +312,13 @@ def test_a_head_that_another_head_depends_on_is_not_missed() -> None:
     host = info(
         B,
         releases=[
-            {"release": B, "version": "v2", "sequence": 1, "alembic": {"heads": ["r1", "r2"], "revisions": graph}}
+            {
+                "release": B,
+                "version": "v2",
+                "sequence": 1,
+                "state": "good",
+                "alembic": {"heads": ["r1", "r2"], "revisions": graph},
+            }
         ],
     )
     assert status_rows({"b1": host}, {}, heads=["r2"], now=0.0)[0]["database"] == "at its head"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timezone
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from ..errors import ConnectionLost, FloyoError, Refused, Unusable
 from .archive import Archive
@@ -145,9 +145,16 @@ class Restore(_Exchange):
             "client": self.programs.version,
             "bytes": self.manifest.get("database_bytes", 0),
             "replaces": self.live.size if self.live else None,
+            "live_rows": self.live_rows(),
             "seconds": self.entry["seconds"],
             "loses": f"what was written since {self.entry['created']}" if self.live else "",
         }
+
+    def live_rows(self) -> Optional[int]:
+        if not self.live:
+            return None
+        with closing(self.owner_at(self.url.database)) as live:
+            return live.about_rows()
 
     def safe(self) -> dict[str, Any]:
         try:

@@ -28,6 +28,7 @@ class Release:
 
     name: str
     revisions: Sequence[Revision] = field(default=())
+    proven: bool = True  # it served, and every host has it: one to name as a way out
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class Consent:
 
 
 def releases_of(entries: Iterable[Mapping[str, Any]]) -> list[Release]:
-    """Releases from ``{"release": name, "alembic": {"revisions": [...]}}``, the form of a manifest."""
+    """Releases from ``{"release": name, "alembic": {"revisions": [...]}}``, the form of a manifest.
+
+    ``state`` and ``everywhere``, which a fleet's record adds, say whether a release is one to go back to.
+    """
     found = []
     for entry in entries:
         name, graph = entry.get("release"), entry.get("alembic") or {}
@@ -54,7 +58,8 @@ def releases_of(entries: Iterable[Mapping[str, Any]]) -> list[Release]:
                 expected="release, and alembic.revisions with revision, down_revisions and class of each",
                 next_step="read its release.json; a release that was built anew has a whole one",
             )
-        found.append(Release(name, tuple(revisions)))
+        proven = entry.get("state", "good") == "good" and bool(entry.get("everywhere", True))
+        found.append(Release(name, tuple(revisions), proven))
     return found
 
 
@@ -140,7 +145,8 @@ def plan_rollback(
 ) -> dict[str, Any]:
     """The plan to run ``target`` again. ``known``: other releases, newest first; they also are candidates when this fails.
 
-    ``backups``: ``label, heads, verified, created, rows_since (optional), seconds (optional)``.
+    ``backups``: ``label, heads, verified, created`` and, where they are known, ``sequence, suspect, seconds, rows,
+    live_rows, rows_since``.
     """
     others = list(known)
     facts = _Facts(live, [*([current] if current else []), target, *others])
@@ -151,14 +157,16 @@ def plan_rollback(
             (
                 release.name
                 for release in others
-                if release.name not in skipped and _back(facts, release, status, (), Consent())["verdict"] == "SAFE"
+                if release.proven
+                and release.name not in skipped
+                and _back(facts, release, status, (), Consent())["verdict"] == "SAFE"
             ),
             "",
         )
-        if plan["nearest_safe"] and not plan["consent"]:
-            plan["next_step"] = f"go back to {plan['nearest_safe']}, which needs no change of the database" + (
-                f"; or {plan['next_step']}" if plan["next_step"] else ""
-            )
+        if plan["nearest_safe"]:
+            instead = f"go back to {plan['nearest_safe']}, which needs no change of the database"
+            ways = [plan["next_step"], instead] if plan["consent"] else [instead, plan["next_step"]]
+            plan["next_step"] = "; or ".join(way for way in ways if way)
     return plan
 
 
@@ -235,7 +243,8 @@ def _undone(
     remove = backward(facts.all, facts.applied, harmful)
     entries = brief(facts.all, remove)
     for entry in entries:
-        entry["downgrade"] = _downgrade(facts.all[entry["revision"]])["kind"]
+        way = _downgrade(facts.all[entry["revision"]])
+        entry.update(downgrade=way["kind"], downgrade_reason=way.get("reason", ""))
     stuck = [entry for entry in entries if entry["downgrade"] not in ("clean", "lossy")]
     needed = facts.wanted(target)
     cut = sorted(needed.intersection(remove))  # cannot be: what the target needs does not build on what it lacks
@@ -244,7 +253,11 @@ def _undone(
     if cut:
         why = f"taking back {named} takes {', '.join(cut)} along, which {target.name} needs"
     elif stuck:
-        why = "; ".join(f"the downgrade of {entry['revision']} is {entry['downgrade']}" for entry in stuck)
+        why = "; ".join(
+            f"the downgrade of {entry['revision']} is {entry['downgrade']}"
+            + (f" ({entry['downgrade_reason']})" if entry["downgrade_reason"] else "")
+            for entry in stuck
+        )
     elif source is None:
         why = f"no known release holds the files of {', '.join(remove)}"
     else:
@@ -322,15 +335,16 @@ def _restored(
             code="NO_WAY_BACK",
             next_step="mend forward: build a release that works on this database",
         )
-    rows, seconds = fit.get("rows_since"), fit.get("seconds")
-    lost = f"everything written since {fit.get('created', 'the backup')}" + (
-        f" ({rows} rows)" if rows is not None else ""
-    )
-    duration = f"; the restore takes about {seconds:.0f} s" if isinstance(seconds, (int, float)) else ""
+    lost, duration = _loss_of(fit), ""
+    if isinstance(fit.get("seconds"), (int, float)):
+        duration = f"; the restore takes about {fit['seconds']:.0f} s"
+    if fit.get("suspect"):
+        duration += f"; the backup is suspect: {fit['suspect']}"
     found = {
         "backup": fit["label"],
         "loses": [lost],
-        "steps": [_backup_step(), _restore_step(fit["label"]), _switch(target.name)],
+        # The restore takes a backup of what is live itself.
+        "steps": [_restore_step(fit["label"]), _switch(target.name)],
     }
     if not consent.restore:
         return _result(
@@ -344,10 +358,24 @@ def _restored(
     return _result("RESTORE", f"{why}; backup {fit['label']} loses {lost}{duration}", **found)
 
 
+def _loss_of(backup: Mapping[str, Any]) -> str:
+    """What going back to a backup loses. ``live_rows`` is what the live database holds, as far as it is known."""
+    since = f"everything written since {backup.get('created') or 'the backup'}"
+    if backup.get("rows_since") is not None:
+        return f"{since} ({backup['rows_since']} rows)"
+    if backup.get("live_rows") is not None and backup.get("rows") is not None:
+        return f"{since} (it holds {backup['rows']} rows, the live database about {backup['live_rows']})"
+    return since
+
+
 def _newest_first(backups: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return sorted(
-        backups, key=lambda backup: (backup.get("sequence") or 0, str(backup.get("created") or "")), reverse=True
-    )
+    """The newest first, and what looks wrong after all others."""
+
+    def worth(backup: Mapping[str, Any]) -> tuple[bool, int, str, str]:
+        age = (backup.get("sequence") or 0, str(backup.get("created") or ""), str(backup["label"]))
+        return (not backup.get("suspect"), *age)
+
+    return sorted(backups, key=worth, reverse=True)
 
 
 def _fits(facts: _Facts, backup: Mapping[str, Any], wanted: set[str]) -> bool:
@@ -370,7 +398,7 @@ def plan_restore(
     if not backup.get("verified"):
         problem = backup.get("problem") or "it was not verified"
         return _result("REFUSE", f"backup {label}: {problem}", code="BACKUP_DAMAGED", next_step="choose another one")
-    steps = [_backup_step(), _restore_step(label)]
+    steps = [_restore_step(label)]
     lost = f"everything written since {backup.get('created') or 'the backup'}"
     found = {"backup": label, "loses": [lost], "steps": steps, "pending": []}
     if _fits(facts, backup, wanted):
@@ -406,7 +434,7 @@ def _restore_step(label: str) -> dict[str, Any]:
         "where": "database host",
         "release": "",
         "backup": label,
-        "text": f"restore {label} into a new database and swap it in",
+        "text": f"back up what is live, restore {label} into a new database and swap it in",
     }
 
 

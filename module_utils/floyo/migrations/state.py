@@ -69,7 +69,12 @@ class Target:
 
 
 def target_of(lineage: Lineage, applied: set[str], revision: str) -> Target:
-    """Read an absolute target. ``base`` is the state before the first revision."""
+    """Read an absolute target. ``base`` is the state before the first revision.
+
+    With a comma it names all that the database is to be at: revisions beside these and their ancestors go, too.
+    """
+    if "," in revision:
+        return _exactly(lineage, applied, [name.strip() for name in revision.split(",") if name.strip()])
     if not revision:
         raise Unusable("revision is empty", code="REVISION_UNKNOWN", expected="the identifier of a revision, or base")
     if revision[0] in "+-" or "@" in revision or revision[-2:-1] in ("+", "-"):
@@ -90,6 +95,20 @@ def target_of(lineage: Lineage, applied: set[str], revision: str) -> Target:
     if name not in applied:
         return Target("up", lineage.ordered(lineage.closure([name]) - applied))
     remove = [other for other in backward(lineage, applied, [name]) if other != name]
+    return Target("down" if remove else "here", remove)
+
+
+def _exactly(lineage: Lineage, applied: set[str], names: list[str]) -> Target:
+    wanted = lineage.closure(lineage.resolve(name) for name in names)
+    missing = lineage.ordered(wanted - applied)
+    if missing:
+        raise Refused(
+            f"the database does not have {', '.join(missing)}, and several revisions are a way back only",
+            code="REVISION_MISSING",
+            expected="revisions that are in the database",
+            next_step="look them up with state: info",
+        )
+    remove = backward(lineage, applied, applied - wanted)
     return Target("down" if remove else "here", remove)
 
 
