@@ -14,6 +14,7 @@ from .migrations.lineage import Lineage
 from .text import one_line
 
 __all__ = [
+    "contract_blockers",
     "deploy_rows",
     "fleet_gates",
     "health_row",
@@ -185,6 +186,32 @@ def left_behind(switches: Mapping[str, Mapping[str, Any]], release: str) -> dict
             found[host] = f"unreachable: it converges with playbooks/rollback.yml -e floyo_release={release}"
         elif switch.get("outcome") not in ("switched", "unchanged"):
             found[host] = one_line(switch.get("msg") or "no answer")
+    return found
+
+
+def contract_blockers(infos: Mapping[str, Info], release: str, revisions: Iterable[str]) -> dict[str, str]:
+    """Hosts that a contract step has to wait for, and why: what they run, or will run, may need what goes.
+
+    ``infos`` are of every backend, also of those that a run leaves out. A release that holds ``revisions`` bears them.
+    """
+    found, wanted = {}, set(revisions)
+    for host, info in infos.items():
+        if info.get("current") is None:
+            why = "unreachable" if info.get("unreachable") else one_line(info.get("msg") or "no answer")
+            found[host] = f"what it runs cannot be seen ({why})"
+            continue
+        known = {
+            one["release"]: {entry["revision"] for entry in (one.get("alembic") or {}).get("revisions") or ()}
+            for one in info["releases"]
+        }
+        intent = info.get("intent") or {}
+        for running in {info["current"].get("release"), intent.get("from"), intent.get("to")} - {None, "", release}:
+            lacking = sorted(wanted - known.get(running, set()))
+            if lacking:
+                what = "has an unfinished switch with" if intent else "runs"
+                found[host] = (
+                    f"{what} {running}, which was made before {', '.join(lacking)} and may need what it removes"
+                )
     return found
 
 

@@ -9,6 +9,7 @@ import pytest
 from ansible.module_utils.floyo.errors import FloyoError
 from ansible.module_utils.floyo.fleet import (
     age,
+    contract_blockers,
     deploy_rows,
     fleet_gates,
     health_row,
@@ -123,6 +124,24 @@ def test_a_release_is_one_to_go_back_to_when_every_host_has_it_and_none_says_tha
     fleet["one"]["releases"][1]["state"] = "failed"
     seen = {one["release"]: (one["state"], one["everywhere"]) for one in known_manifests(fleet)}
     assert seen == {A: ("good", True), B: ("failed", True), C: ("staged", False)}
+
+
+def test_a_contract_step_waits_for_every_host_that_may_need_what_goes() -> None:
+    infos = {
+        "same": info(C),
+        "newer": info(C, intent={"from": C, "to": C}),
+        "older": info(A),
+        "half": info(C, intent={"from": A, "to": C}),
+        "idle": info(None),
+        "gone": GONE,
+    }
+    found = contract_blockers(infos, B, ["r3"])
+    assert sorted(found) == ["gone", "half", "older"]
+    assert found["older"] == f"runs {A}, which was made before r3 and may need what it removes"
+    assert "unfinished switch" in found["half"]
+    assert "unreachable" in found["gone"]
+    # The release of the step itself has the revisions, whatever a host's copy says.
+    assert contract_blockers({"one": info(B)}, B, ["r3"]) == {}
 
 
 def test_a_host_serves_only_when_it_is_well() -> None:
