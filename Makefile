@@ -22,7 +22,7 @@ lint: setup ## ansible-lint, yamllint, ruff, mypy, shellcheck
 bench: setup ## time a fleet's rollback against parallel ssh, tasks and pyinfra (OPTIONS="--hosts 12")
 	@scripts/bench $(OPTIONS)
 
-faults: setup ## break deploys, or backups, at random instants (OPTIONS="--backups --cases 300 --seed 7")
+faults: setup ## break deploys, or backups, or migrations, at random instants (OPTIONS="--backups --cases 300 --seed 7")
 	@scripts/faults $(OPTIONS)
 
 fleet: setup ## boot the local fleet

@@ -24,6 +24,8 @@ __all__ = ["migrate"]
 # Errors of the server that a second try may not meet: lock_not_available, deadlock_detected.
 _TRANSIENT = ("55P03", "40P01")
 _CANCELLED = "57014"
+# What drivers raise when the server is gone and has said nothing.
+_GONE = ("OperationalError", "InterfaceError")
 
 
 def migrate(parameters: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]:
@@ -421,7 +423,7 @@ class _Run:
                 next_step="let the named session end (pg_stat_activity), then run the same command again",
                 **details,
             )
-        if failure.kind != "migration":
+        if failure.kind != "migration" or _is_gone(facts):
             return self.explained(failure, helper, **details)
         where = "upgrade" if entry["direction"] == "up" else "downgrade"
         advice = "nothing of it stayed; mend the revision and deploy again"
@@ -481,6 +483,14 @@ class _Run:
                 next_step="check that PostgreSQL runs there, its pg_hba.conf, and the role's password",
                 **details,
             )
+        if failure.kind == "lost" or _is_gone(facts):
+            return ConnectionLost(
+                f"the connection to {self.url} was lost: {reason}",
+                code="CONNECTION_LOST",
+                expected="it to stay until the work is done",
+                next_step="run the same command again: a revision is done wholly or not at all",
+                **details,
+            )
         messages = {
             "environment": (
                 "ENVIRONMENT_BROKEN",
@@ -511,6 +521,12 @@ class _Run:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names) or "no revision"
+
+
+def _is_gone(facts: Mapping[str, Any]) -> bool:
+    """Whether an error of the driver says that its connection has ended: by the server's word, or without any."""
+    state = facts.get("sqlstate") or ""
+    return state[:2] == "08" or state[:3] == "57P" or (not state and facts.get("type") in _GONE)
 
 
 def _driver_of(text: str) -> str:

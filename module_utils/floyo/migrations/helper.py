@@ -47,6 +47,7 @@ class Side:
         from sqlalchemy.pool import NullPool
 
         self._text = sqlalchemy.text
+        self.lost = ""
         parsed = make_url(url)
         driver = parsed.get_driver_name()
         options: dict[str, Any] = {"timeout": 10} if driver in ("asyncpg", "pg8000") else {"connect_timeout": 10}
@@ -74,6 +75,16 @@ class Side:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def query(self, sql: str, **values: Any) -> list[list[Any]]:
+        try:
+            return self._query(sql, **values)
+        except Exception as error:
+            if getattr(error, "connection_invalidated", False):
+                self.lost = self.lost or str(getattr(error, "orig", error)).strip()
+            if self.lost:  # whatever is said of the connection from then on
+                raise Failure("lost", self.lost) from error
+            raise
+
+    def _query(self, sql: str, **values: Any) -> list[list[Any]]:
         if self._loop is None:
             return [list(row) for row in self._connection.execute(self._text(sql), values).fetchall()]
         return [list(row) for row in self._wait(self._connection.execute(self._text(sql), values)).fetchall()]
@@ -341,6 +352,7 @@ class Work:
             {"pid": watch.side.pid},
         ).fetchone()
         if not locked:
+            watch.side.query("SELECT 1")  # the lock goes with the connection, which may be gone
             raise Failure("database", "env.py connects to another database than the one it was given")
         if user != request["user"]:
             raise Failure("database", f"env.py connects as role {user} and not as {request['user']}")
