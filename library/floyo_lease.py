@@ -62,6 +62,12 @@ options:
     description: Take it from whoever holds it. C(lease.jsonl) in O(state_dir) records who lost it to whom.
     type: bool
     default: false
+  takeover_from:
+    description:
+      - Take it from this holder, and from nobody who came later. An account and a machine, as in V(anna@laptop), or the
+        whole name of a run.
+    type: str
+    default: ""
   takeover_token:
     description:
       - Take it from the holder of this token, and from nobody who came later.
@@ -118,7 +124,7 @@ expires:
   type: float
 taken_from:
   description: >-
-    Who was taken over by the one who holds it, because its time was up or by O(takeover). Empty when it was given back
+    Who was taken over by the one who holds it, because its time was up or because it was asked for. Empty when it was given back
     before.
   returned: success
   type: str

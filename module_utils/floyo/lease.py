@@ -34,6 +34,7 @@ SPEC: dict[str, Any] = {
     "token": {"type": "int", "no_log": False},
     "minimum_token": {"type": "int", "default": 0, "no_log": False},
     "takeover": {"type": "bool", "default": False},
+    "takeover_from": {"type": "str", "default": ""},
     "takeover_token": {"type": "int", "no_log": False},
     "wait": {"type": "float", "default": 0.0},
 }
@@ -216,7 +217,7 @@ def act(state: str, given: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
         return renew(lease, token=given["token"], ttl=given["ttl"], check=check)
     if state == "released":
         return release(lease, token=given["token"], check=check)
-    keys = ("holder", "reason", "ttl", "minimum_token", "takeover", "takeover_token", "wait")
+    keys = ("holder", "reason", "ttl", "minimum_token", "takeover", "takeover_from", "takeover_token", "wait")
     return acquire(lease, **{key: given[key] for key in keys}, check=check)
 
 
@@ -233,6 +234,7 @@ def acquire(
     ttl: float,
     minimum_token: int = 0,
     takeover: bool = False,
+    takeover_from: str = "",
     takeover_token: Optional[int] = None,
     wait: float = 0.0,
     check: bool = False,
@@ -240,6 +242,7 @@ def acquire(
     """Take the lease with a token above every one before; raises Refused when somebody else holds it and keeps it.
 
     The same holder again renews and keeps its token, unless a host has seen a higher one.
+    ``takeover_from``: take over this person on this machine, or this very run, and nobody else.
     ``takeover_token``: take over the holder of that token, and nobody who came after it.
     """
     _positive(ttl)
@@ -253,7 +256,8 @@ def acquire(
             state = lease.read()
             held = lease.held(state)
             ours = not state.given_back and state.holder == holder
-            if not held or ours or takeover or state.token == takeover_token:
+            asked = takeover or takeover_from in (state.holder, _person(state.holder)) or state.token == takeover_token
+            if not held or ours or asked:
                 mine = held and ours and state.token >= minimum_token
                 after = lease.stamped(
                     state,
@@ -295,10 +299,16 @@ def _refused(lease: Lease, state: State) -> Refused:
         f"{state.holder} holds the lease ({state.reason or 'no reason given'}) since {since}, token {state.token}",
         code="LEASE_HELD",
         expected="one deploy at a time",
-        next_step=f"wait for its end; it expires in {left:.0f} s when it is dead; -e floyo_lease_takeover=true takes it",
+        next_step=f"wait for its end; it expires in {left:.0f} s when it is dead; to take it:"
+        f" -e 'floyo_lease_takeover={_person(state.holder)}'",
         **{key: getattr(state, key) for key in ("holder", "reason", "since", "token")},
         expires=lease.clock() + left,
     )
+
+
+def _person(holder: str) -> str:
+    """``anna@laptop`` of ``anna@laptop pid 4711.88231.1a2b3c4d``."""
+    return holder.partition(" pid ")[0]
 
 
 def renew(lease: Lease, *, token: int, ttl: float, check: bool = False) -> dict[str, Any]:

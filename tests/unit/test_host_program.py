@@ -231,6 +231,15 @@ def test_releases_that_failed_count_for_nothing_when_pruning() -> None:
     assert superfluous(["a", "b", "c", "d", "e"], entries, keep=3, needed=[]) == ["c", "d"]
 
 
+def test_what_pruning_foresees_before_a_switch_is_true_after_it(host: FakeHost) -> None:
+    for name in ("a", "b"):
+        to(host, name)
+    foreseen = prune(host, keep=2, needed=["c", "b"], check=True)
+    assert foreseen["removed"] == ["a"]
+    to(host, "c")
+    assert prune(host, keep=2, needed=["c", "b"]) == foreseen
+
+
 def test_one_at_a_time_works_on_the_releases(host: FakeHost) -> None:
     with tree_lock(host), pytest.raises(FloyoError, match="another build"), tree_lock(host):
         raise AssertionError
@@ -283,7 +292,7 @@ def test_the_program_keeps_the_lease_too(tmp_path: Path) -> None:
 
     def lease(state: str, **more: Any) -> dict[str, Any]:
         options = {"state_dir": str(tmp_path), "holder": "me", "reason": "", "ttl": 9.0, "minimum_token": 3,
-                   "takeover": False, "takeover_token": None, "wait": 0.0, "token": None, **more}  # fmt: skip
+                   "takeover": False, "takeover_from": "", "takeover_token": None, "wait": 0.0, "token": None, **more}  # fmt: skip
         words = [sys.executable, "-I", str(program), "--json", "lease", state, json.dumps(options)]
         return dict(json.loads(subprocess.run(words, capture_output=True, text=True, check=False).stdout))
 

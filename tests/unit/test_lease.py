@@ -79,7 +79,7 @@ def test_one_holds_it_and_the_other_is_told_everything(host: Host) -> None:
         "deploy by anna@a 1",
         "since 2023-11-14 22:13:20 UTC",
         "800 s",
-        "floyo_lease_takeover=true",
+        "-e 'floyo_lease_takeover=anna@a 1'",
     ):
         assert part in told
     assert error.value.details["holder"] == "anna@a 1"
@@ -177,6 +177,21 @@ def test_the_dead_can_be_taken_over_and_not_who_came_after(host: Host) -> None:
     with refused("LEASE_HELD") as error:
         host.take("cleo", takeover_token=dead)
     assert "ben holds the lease" in str(error.value)
+
+
+def test_a_takeover_names_whom_it_means(host: Host) -> None:
+    """Whoever came after the run that somebody looked at keeps the lease."""
+    host.take("anna@laptop pid 1.2.3")
+    with refused("LEASE_HELD") as error:
+        host.take("ben", takeover_from="anna")
+    assert "-e 'floyo_lease_takeover=anna@laptop'" in str(error.value)
+    assert host.take("ben@office pid 4.5.6", takeover_from="anna@laptop")["taken_from"] == "anna@laptop pid 1.2.3"
+    assert json.loads((host.state_dir / "lease.jsonl").read_text())["taken_from"] == "anna@laptop pid 1.2.3"
+    with refused("LEASE_HELD"):
+        host.take("cleo", takeover_from="anna@laptop")
+    with refused("LEASE_HELD"):
+        host.take("cleo", takeover_from="ben@office pid 9")
+    assert host.take("cleo", takeover_from="ben@office pid 4.5.6")["token"] == 3
 
 
 def test_who_was_taken_over_stays_told_to_the_same_run(host: Host) -> None:

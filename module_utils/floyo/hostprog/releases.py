@@ -43,12 +43,16 @@ def states(entries: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def superfluous(
-    names: Sequence[str], entries: Iterable[Mapping[str, Any]], *, keep: int, needed: Iterable[str]
+    names: Sequence[str],
+    entries: Iterable[Mapping[str, Any]],
+    *,
+    keep: int,
+    needed: Iterable[str],
+    coming: Iterable[str] = (),
 ) -> list[str]:
     """What may go: all but ``needed`` and the ``keep`` proven releases that served last. Failed ones count for nothing.
 
-    A release that was staged and never tried stays while it is newer than every switch: it may be about to serve. The
-    caller names it in ``needed``.
+    ``coming`` are about to serve: they stay, and count as proven. So what is said before a switch is true after it.
     """
     known = states(entries)
     good = sorted(
@@ -56,7 +60,8 @@ def superfluous(
         key=lambda name: known[name]["sequence"],
         reverse=True,
     )
-    stays = {*needed, *good[:keep]}
+    unproven = [name for name in dict.fromkeys(coming) if name in names and name not in good]
+    stays = {*needed, *coming, *good[: max(keep - len(unproven), 0)]}
     return sorted(name for name in names if name not in stays)
 
 
@@ -147,8 +152,8 @@ def prune(host: Host, *, keep: int, needed: Iterable[str] = (), check: bool = Fa
     with tree_lock(host):
         intent = read_json(os.path.join(host.config.state_dir, "intent.json")) or {}
         names = staged(host)
-        stays = {host.linked(), host.running(), intent.get("from"), intent.get("to"), *pins(host), *needed}
-        going = superfluous(names, history(host), keep=keep, needed={name for name in stays if name})
+        stays = {host.linked(), host.running(), intent.get("from"), intent.get("to"), *pins(host)}
+        going = superfluous(names, history(host), keep=keep, needed={name for name in stays if name}, coming=needed)
         if not check:
             sweep(host)
             for name in going:

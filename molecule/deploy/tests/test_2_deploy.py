@@ -88,6 +88,13 @@ def test_somebody_elses_lease_is_respected_and_named(world: Any) -> None:
     assert done.rc != 0
     assert "eve@elsewhere" in done.flat
     assert "deploy of hers" in done.flat
+    assert "since 20" in done.flat
+    assert "-e 'floyo_lease_takeover=eve@elsewhere'" in done.flat
+    # One lease for all of the application: other hosts than hers make no difference, nor does another name.
+    for words in ({"floyo_lease_takeover": "ben@elsewhere"}, {}):
+        done = world.play("deploy", "--limit", world.backends[2], floyo_version="v1.1.0", **words)
+        assert done.rc != 0
+        assert "eve@elsewhere" in done.flat
     assert world.versions() == ["v2.0.0"] * 3
 
 
