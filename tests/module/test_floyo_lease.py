@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,17 +79,31 @@ def test_each_state_asks_for_what_it_needs(lease: Module, state: str, option: st
 # --- through ansible-playbook ----------------------------------------------------------------------------------------
 
 
-def play(root: Path, place: Path, *tasks: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+def play(
+    root: Path, place: Path, *tasks: dict[str, Any], until: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """``until``: press Ctrl-C when this task begins."""
     for task in tasks:
-        task["floyo_lease"]["state_dir"] = str(place)
+        if "floyo_lease" in task:
+            task["floyo_lease"]["state_dir"] = str(place)
     playbook = place / "play.yml"
     playbook.write_text(
         json.dumps([{"name": "T", "hosts": "all", "gather_facts": False, "tasks": [{"name": "T", **t} for t in tasks]}])
     )
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "a,", "-c", "local", str(playbook)]
-    settings = {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "ANSIBLE_HOME": str(place)}
-    return subprocess.run(command, env={**clean, **settings}, capture_output=True, text=True, cwd="/", check=False)
+    settings = {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "ANSIBLE_HOME": str(place), **settings}
+    with subprocess.Popen(
+        command, env={**clean, **settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/",
+        start_new_session=True,
+    ) as running:  # fmt: skip
+        assert running.stdout
+        output = ""
+        for line in running.stdout:
+            output += line
+            if until and until in line:
+                os.killpg(running.pid, signal.SIGINT)
+        return subprocess.CompletedProcess(command, running.wait(), output, "")
 
 
 def acquired(**more: Any) -> dict[str, Any]:
@@ -99,7 +114,8 @@ def test_a_run_that_ended_without_giving_it_back_stands_in_nobodys_way(
     root: Path, tmp_path: Path, lease: Module
 ) -> None:
     """The first run takes it twice, as a run that goes on does, and ends without a word; the second finds it dead."""
-    first = play(root, tmp_path, acquired(), acquired())
+    # Without what gives it back at the end, as after a kill.
+    first = play(root, tmp_path, acquired(), acquired(), ANSIBLE_CALLBACKS_ENABLED="ansible.posix.timer")
     assert first.returncode == 0, first.stdout
     assert "changed=1" in first.stdout
     died = lease("info")
@@ -108,6 +124,27 @@ def test_a_run_that_ended_without_giving_it_back_stands_in_nobodys_way(
     assert second.returncode == 0, second.stdout
     now = lease("info")
     assert (now["token"], now["taken_from"]) == (2, died["holder"])
+
+
+def test_ctrl_c_gives_it_back(root: Path, tmp_path: Path, lease: Module) -> None:
+    """Ansible runs no rescue then, and somebody on another machine could not know that this run is gone."""
+    waits = {"name": "It takes long", "ansible.builtin.command": "sleep 60"}
+    done = play(root, tmp_path, acquired(), waits, until="It takes long")
+    assert done.returncode == 99, done.stdout
+    assert "its lease on a was given back" in done.stdout
+    state = lease("info")
+    assert (state["held"], state["token"]) == (False, 1)
+
+
+def test_so_does_a_run_that_fails_and_not_one_that_did_it_itself(root: Path, tmp_path: Path, lease: Module) -> None:
+    fails = {"ansible.builtin.command": "false"}
+    done = play(root, tmp_path, acquired(), fails)
+    assert done.returncode == 2
+    assert "was given back" in done.stdout
+    assert not lease("info")["held"]
+    done = play(root, tmp_path, acquired(), {"floyo_lease": {"state": "released", "token": 2}})
+    assert done.returncode == 0
+    assert "was given back" not in done.stdout
 
 
 def test_a_holder_elsewhere_is_not_taken_for_dead(root: Path, tmp_path: Path, lease: Module) -> None:
