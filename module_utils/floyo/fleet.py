@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
@@ -14,6 +15,7 @@ from .migrations.lineage import Lineage
 from .text import one_line
 
 __all__ = [
+    "by_hand",
     "contract_blockers",
     "deploy_rows",
     "fleet_gates",
@@ -40,6 +42,18 @@ def serves(info: Info, release: str) -> bool:
 
 def _usable(infos: Mapping[str, Info]) -> dict[str, Info]:
     return {host: info for host, info in infos.items() if info.get("current") is not None}
+
+
+def by_hand(infos: Mapping[str, Info]) -> dict[str, str]:
+    """Hosts whose last switch was not a run's but somebody's on the host itself: who, to what, when and why."""
+    found = {}
+    for host, info in _usable(infos).items():
+        last = next((entry for entry in reversed(info["history"]) if entry["outcome"] == "switched"), {})
+        # A run brings the token of its lease; the host's own command has none.
+        if last.get("at") and last.get("token") is None:
+            when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(last["at"]))
+            found[host] = f"{last.get('holder')} switched to {last['to']} at {when} ({last.get('reason')})"
+    return found
 
 
 def known_manifests(infos: Mapping[str, Info]) -> list[dict[str, Any]]:
@@ -140,12 +154,15 @@ def _earlier(infos: Mapping[str, Info], current: Optional[str]) -> list[str]:
     return [release for release in best if release not in bad]
 
 
-def deploy_rows(hosts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What became of each host: ``host, from, to, seconds, result, runs, health``.
+def deploy_rows(hosts: Mapping[str, Mapping[str, Any]], *, dry: bool = False) -> list[dict[str, Any]]:
+    """What became of each host, or would: ``host, from, to, seconds, result, runs, health``.
 
     ``hosts`` maps names to their variables; read are what the steps of role floyo_deploy registered.
     """
-    return [_outcome(host, facts) for host, facts in hosts.items()]
+    rows = [_outcome(host, facts) for host, facts in hosts.items()]
+    for row in rows if dry else ():
+        row.update(seconds="-", result={"switched": "would switch"}.get(row["result"], row["result"]))
+    return rows
 
 
 def _outcome(host: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -341,6 +358,8 @@ def fleet_gates(
     )
     rows.append(_environments(environments))
     rows.append(_healths(usable))
+    if switched := by_hand(infos):
+        rows.append(_gate("switched by hand", "warn", _hosts(switched), "see that nobody is still at it"))
     if database is not None:
         rows.append(
             _gate("database and backup", "FAIL", str(database.get("msg") or "unreachable"), "mend this first")

@@ -46,6 +46,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "floyo_by_hand": fleet.by_hand,
             "floyo_contract_blockers": fleet.contract_blockers,
             "floyo_deploy_rows": fleet.deploy_rows,
             "floyo_fleet_gates": fleet.fleet_gates,

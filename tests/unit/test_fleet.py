@@ -9,6 +9,7 @@ import pytest
 from ansible.module_utils.floyo.errors import FloyoError
 from ansible.module_utils.floyo.fleet import (
     age,
+    by_hand,
     contract_blockers,
     deploy_rows,
     fleet_gates,
@@ -288,8 +289,25 @@ def test_the_outcome_of_each_host() -> None:
         "new": ("not tried", "-"),
     }
     assert (rows["done"]["health"], rows["later"]["health"]) == ("healthy", "unknown")
+    (foreseen,) = deploy_rows({"b1": {**before, "__floyo_deploy_switch": switched}}, dry=True)
+    assert (foreseen["result"], foreseen["runs"], foreseen["seconds"]) == ("would switch", B, "-")
     # A switch proves readiness; nobody asked further. A bad one proves nothing.
     assert (rows["back again"]["health"], rows["bad"]["health"]) == ("ready", "unknown")
+
+
+def test_a_switch_by_hand_is_told_until_a_run_switches_again() -> None:
+    hand = {**step(A, B, kind="rollback"), "token": None, "holder": "root", "reason": "disk alarm", "at": 1.7e9}
+    run = {**step(B, A), "token": 7, "holder": "anna@laptop pid 1", "reason": "deploy v2", "at": 1.7e9 + 60}
+    infos = {"b1": info(A, {**run, "token": 6}, hand), "b2": info(B, run), "b3": GONE}
+    said = f"root switched to {A} at 2023-11-14 22:13 UTC (disk alarm)"
+    assert by_hand(infos) == {"b1": said}
+    assert {"gate": "switched by hand", "result": "warn", "found": f"b1: {said}"}.items() <= gates(infos)[
+        "switched by hand"
+    ].items()
+    assert by_hand({"b1": info(B, hand, run)}) == {}
+    # One that came to nothing left the host as the run before it had.
+    assert by_hand({"b1": info(B, run, {**hand, "outcome": "reverted"})}) == {}
+    assert "switched by hand" not in gates({"b2": info(B, run)})
 
 
 def test_hosts_that_a_rollback_left_behind() -> None:

@@ -79,5 +79,12 @@ def test_the_host_rolls_back_by_itself_without_a_controller(world: Any) -> None:
     done = world.play("status")
     assert done.rc != 0, "one host runs something else"
     assert "others v1.0.0" in done.flat
+    assert f"Switched by hand: {world.backends[0]}, root switched to {newest} at " in done.flat
+    # The next run says so before it does anything, and goes on.
+    for name, words in (("deploy", {"floyo_version": "v1.1.0"}), ("rollback", {"floyo_release": "v1.0.0"})):
+        done = world.play(name, "--check", **words)
+        assert done.rc == 0, done.output
+        assert f"{world.backends[0]}: root switched to {newest} at " in done.flat
+        assert "(by hand)" in done.flat
     assert "outcome: switched" in host.check_output("floyo-release rollback")
     assert world.versions() == ["v1.0.0"] * 3
