@@ -56,9 +56,15 @@ def read_json(path: str, default: Any = None) -> Any:
 
 def append_line(path: str, line: str, *, mode: int = 0o640) -> None:
     """Append one line durably (a single write: concurrent appenders do not interleave)."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode)
     try:
-        os.write(fd, line.rstrip("\n").encode() + b"\n")
+        data = line.rstrip("\n").encode() + b"\n"
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            # A full disk or a crash cut the last line short: it must not swallow this one.
+            data = b"\n" + data
+        while data:
+            data = data[os.write(fd, data) :]
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from ansible.module_utils.floyo.errors import FloyoError
+from ansible.module_utils.floyo.files import append_line
+from ansible.module_utils.floyo.hostprog import switch as switching
 from ansible.module_utils.floyo.hostprog.cli import OUTDATED
 from ansible.module_utils.floyo.hostprog.host import Config, Host
 from ansible.module_utils.floyo.hostprog.releases import info, pin, prune, superfluous, sweep, tree_lock, unpin
@@ -136,6 +139,45 @@ def test_an_interrupted_switch_is_finished_by_resume(host: FakeHost) -> None:
     assert (resume(host) or {})["outcome"] == "switched"
     assert host.process == "b"
     assert resume(host) is None
+
+
+def test_a_full_disk_is_said_and_the_switch_ends_when_there_is_room(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to(host, "a")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(switching, "write_json", full)
+        with pytest.raises(FloyoError, match="cannot be written") as caught:
+            to(host, "b")
+        assert caught.value.code == "STATE_UNWRITABLE"
+    assert (host.process, info(host)["intent"]) == ("a", None)
+    with monkeypatch.context() as disk:
+        disk.setattr(switching, "append_line", full)
+        with pytest.raises(FloyoError) as caught:
+            to(host, "b")
+        assert caught.value.code == "SWITCH_PENDING"
+    assert (resume(host) or {})["outcome"] == "switched"
+    assert host.process == "b"
+
+
+def test_what_a_kill_left_of_the_own_files_goes_with_the_next_switch(host: FakeHost) -> None:
+    left = Path(host.config.state_dir, ".intent.json.abc")
+    left.write_text("{")
+    to(host, "a")
+    assert not left.exists()
+
+
+def test_a_line_that_was_cut_short_does_not_swallow_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"good": 1}\n{"cut')
+    append_line(str(path), '{"next": 2}')
+    assert path.read_text().splitlines() == ['{"good": 1}', '{"cut', '{"next": 2}']
+    append_line(str(path), '{"last": 3}')
+    assert len(path.read_text().splitlines()) == 4
 
 
 def test_a_stale_token_is_refused(host: FakeHost) -> None:

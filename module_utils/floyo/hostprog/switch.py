@@ -7,7 +7,9 @@ a reboot or a lost connection either finishes what the intent says or puts the o
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import glob
 import json
 import os
 import time
@@ -26,9 +28,25 @@ def _path(host: Host, name: str) -> str:
 
 
 @contextlib.contextmanager
+def _room(host: Host) -> Iterator[None]:
+    """A full or read-only disk is a fact for people, not a defect."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        raise FloyoError(
+            f"{host.config.state_dir} or {host.config.root} cannot be written ({error.strerror})",
+            code="STATE_UNWRITABLE",
+            expected="a writable disk with room for a few hundred bytes",
+            next_step="df -h and df -i on this host; floyo-release prune makes room; then the same command again",
+        ) from error
+
+
+@contextlib.contextmanager
 def locked(host: Host) -> Iterator[None]:
     """One switch at a time on this host. The lock file stays: removing it would let two holders in."""
-    with open(_path(host, "lock"), "a", encoding="utf-8") as stream:
+    with _room(host), open(_path(host, "lock"), "a", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -121,6 +139,9 @@ def switch(
             "reason": reason,
             "began": time.time(),
         }
+        # What a kill in the middle of an earlier write left.
+        for name in glob.glob(_path(host, ".intent.json.*")) + glob.glob(_path(host, ".fence.json.*")):
+            os.unlink(name)
         write_json(_path(host, "intent.json"), intent)
     if not in_unit:
         return resume(host) or {}
