@@ -30,7 +30,7 @@ def check(run_module: Any, tmp_path: Path) -> Any:
         }
         before = path.stat()
         results = [run_module("floyo_env", parameters, check=in_check_mode) for in_check_mode in (False, True)]
-        assert results[0] == results[1]
+        assert results[0].json == results[1].json
         assert path.stat().st_mtime_ns == before.st_mtime_ns
         assert path.read_text() == text
         assert not any(

@@ -333,7 +333,7 @@ def test_the_program_keeps_the_lease_too(tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "scripts" / "pack_host_program", program], check=True)
 
     def lease(state: str, **more: Any) -> dict[str, Any]:
-        options = {"state_dir": str(tmp_path), "holder": "me", "reason": "", "ttl": 9.0, "minimum_token": 3,
+        options = {"state_dir": str(tmp_path), "holder": "me", "reason": "", "ttl": 900.0, "minimum_token": 3,
                    "takeover": False, "takeover_from": "", "takeover_token": None, "wait": 0.0, "token": None, **more}  # fmt: skip
         words = [sys.executable, "-I", str(program), "--json", "lease", state, json.dumps(options)]
         return dict(json.loads(subprocess.run(words, capture_output=True, text=True, check=False).stdout))
