@@ -533,7 +533,7 @@ UNFINISHED = "ls /var/lib/floyo/intent.json 2>/dev/null"
 LEFT = (
     "ls -d /var/lib/floyo/intent.json /srv/floyo/releases/.staging-* /srv/floyo/releases/.leaving-* /srv/floyo/.build"
     " /srv/floyo/current.new /var/lib/floyo/.*.json.* /home/admin/.ansible/tmp/* /root/.ansible/tmp/* 2>/dev/null;"
-    " systemctl --failed --no-legend --plain 'floyo*'; cat /var/lib/floyo/lease.json 2>/dev/null || echo; echo;"
+    " systemctl --failed --no-legend --plain 'floyo*'; tr -d '\\n' </var/lib/floyo/lease.json 2>/dev/null; echo;"
     " floyo-release --json info"
 )
 
