@@ -209,6 +209,11 @@ version_table:
   description: Schema and name of the version table. Empty when there is none.
   returned: success, but not with O(state=verified)
   type: str
+edited:
+  description: Revisions in the database whose file differs from the one that another release of O(known_revisions) has.
+  returned: success, but not with O(state=verified)
+  type: list
+  elements: str
 invalid_indexes:
   description: Indexes that a failed concurrent build left.
   returned: success, but not with O(state=verified)

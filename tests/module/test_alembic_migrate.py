@@ -357,6 +357,13 @@ def test_version_table_in_another_schema(release: Release) -> None:
     assert release.run("head", version_table="versions")["changed"] is False
 
 
+def test_a_driver_that_the_release_lacks_is_no_trouble_of_the_database(release: Release) -> None:
+    release.add("aaaa1111", ONE)
+    failed = release.run(database_url=release.plain_url.replace("postgresql:", "postgresql+pg8000:"))
+    assert failed["code"] == "ENVIRONMENT_BROKEN"
+    assert "pg8000" in failed["msg"]
+
+
 def test_an_unreachable_database_and_a_wrong_password(release: Release, postgres_server: Any) -> None:
     release.add("aaaa1111", ONE)
     for url in (
@@ -529,3 +536,228 @@ def test_another_account_is_refused_when_it_is_not_there(release: Release) -> No
 
 def test_a_release_that_is_not_there(release: Release) -> None:
     assert release.run(release_dir="/nonexistent")["code"] == "RELEASE_UNKNOWN"
+
+
+# --- graphs that are no line -----------------------------------------------------------------------------------------
+
+
+def branches(release: Release) -> None:
+    """Two branches from one root, one of them labelled and in need of the other, and a merge."""
+    release.add("aaaa1111", ONE)
+    release.add("bbbb2222", TWO, "op.drop_column('users', 'mail')", down="aaaa1111")
+    release.add(
+        "cccc3333",
+        "op.create_table('bills', sa.Column('id', sa.Integer()))",
+        "op.drop_table('bills')",
+        down="aaaa1111",
+        extra="branch_labels = ('billing',)\ndepends_on = 'bbbb2222'",
+    )
+
+
+def test_a_branch_by_its_label_with_what_it_depends_on(release: Release) -> None:
+    branches(release)
+    done = release.run("revision", revision="billing", multiple_heads=True)
+    assert done.rc == 0, done.json
+    assert [step["revision"] for step in done["applied"]] == ["aaaa1111", "bbbb2222", "cccc3333"]
+    assert done["status"] == "at"
+    assert release.run("head", multiple_heads=True)["changed"] is False
+    back = release.run("revision", revision="aaaa1111", allow_downgrades=["clean", "lossy"])
+    assert [step["revision"] for step in back["applied"]] == ["cccc3333", "bbbb2222"]
+    assert release.current == ["aaaa1111"]
+
+
+def test_through_a_merge_up_and_down(release: Release) -> None:
+    branches(release)
+    release.add("dddd4444", "pass", down=("bbbb2222", "cccc3333"))
+    assert four_runs(lambda check: release.run("head", check=check)) == [True, True, False, False]
+    assert release.current == ["dddd4444"]
+    back = release.run("revision", revision="bbbb2222", allow_downgrades=["clean", "lossy"])
+    assert [step["revision"] for step in back["applied"]] == ["dddd4444", "cccc3333"]
+    assert release.current == ["bbbb2222"]
+
+
+def test_a_database_that_went_another_way(release: Release) -> None:
+    release.usual()
+    other = [{"revision": "eeee5555", "down_revisions": ["aaaa1111"], "class": "expand"}]
+    release.run("revision", revision="aaaa1111")
+    release.sql("UPDATE alembic_version SET version_num = 'eeee5555'")
+    assert release.run(known_revisions=other)["status"] == "diverged"
+    assert release.run("head", known_revisions=other)["code"] == "DATABASE_DIVERGED"
+
+
+def test_an_application_without_migrations(release: Release) -> None:
+    for state in ("info", "verified", "head", "preview"):
+        found = release.run(state, alembic_config="")
+        assert (found.rc, found["status"], found["changed"]) == (0, "no_revisions", False), found.json
+
+
+def test_a_published_revision_that_was_edited_is_named(release: Release) -> None:
+    release.usual()
+    known = release.run("verified", database_url="")["revisions"]
+    release.run("head")
+    assert release.run(known_revisions=known)["edited"] == []
+    path = release.directory / "migrations" / "versions" / "aaaa1111.py"
+    path.write_text(path.read_text() + "# afterthought\n")
+    assert release.run(known_revisions=known)["edited"] == ["aaaa1111"]
+
+
+# --- other ways to run the migrations --------------------------------------------------------------------------------
+
+ASYNC_ENV_PY = """
+import asyncio, os
+from alembic import context
+from sqlalchemy import pool
+from sqlalchemy.ext.asyncio import create_async_engine
+
+URL = os.environ["DATABASE_URL"]
+
+
+def work(connection):
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def online():
+    engine = create_async_engine(URL, poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(work)
+    await engine.dispose()
+
+
+if context.is_offline_mode():
+    context.configure(url=URL, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    asyncio.run(online())
+"""
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_an_asynchronous_env(release: Release, other: Any, driver: str) -> None:
+    release.env(text=ASYNC_ENV_PY)
+    release.url = release.plain_url.replace("postgresql:", f"postgresql+{driver}:")
+    plain = release.url.replace(f"+{driver}", "")
+    release.add("aaaa1111", ONE, "op.drop_table('users')")
+    release.add("bbbb2222", "op.execute('ALTER TABLE users ADD COLUMN x integer DEFAULT 1/0')")
+    failed = release.run("head", allow_classes=["expand", "unknown"])
+    assert (failed["code"], failed["revision"], failed["sqlstate"]) == ("MIGRATION_FAILED", "bbbb2222", "22012")
+    assert "division by zero" in failed["msg"]
+    assert "1/0" in failed["statement"]
+    assert [step["revision"] for step in failed["applied"]] == ["aaaa1111"]
+    with psycopg.connect(plain) as reader:
+        reader.execute("SELECT * FROM users")
+        blocked = release.run(
+            "revision", revision="base", allow_downgrades=["lossy"], lock_timeout=0.3, lock_attempts=2
+        )
+        assert (blocked["code"], blocked["sqlstate"]) == ("LOCK_TIMEOUT", "55P03")
+        assert str(reader.info.backend_pid) in blocked["blockers"][0]
+    assert "ALTER TABLE" in release.run("preview", allow_classes=["expand", "unknown"])["sql"][0]["sql"]
+    assert release.run("revision", revision="base", allow_downgrades=["lossy"])["status"] == "uninitialised"
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "import sys; sys.stdin.read(); print(input.__name__)",
+        "import os; os.write(1, b'{\"ok\": false}\\n'); os.write(2, b'{\"ok\": false}\\n')",
+        "import logging.config; logging.config.dictConfig({'version': 1, 'disable_existing_loggers': True})",
+        "import threading, time; threading.Thread(target=time.sleep, args=(600,)).start()",
+        "import subprocess; subprocess.run(['sh', '-c', 'cat; echo noise'], check=True)",
+        "import warnings; warnings.simplefilter('error')",
+    ],
+    ids=["stdin", "answers", "logging", "thread", "child", "warnings"],
+)
+def test_what_the_application_does_beside_changes_nothing(release: Release, noise: str) -> None:
+    release.env(extra=noise)
+    release.add("aaaa1111", ONE)
+    done = release.run("head")
+    assert (done.rc, done["changed"], done["current"]) == (0, True, ["aaaa1111"]), done.json
+
+
+# --- trying again ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "tries"), [("40P01", 3), ("55P03", 3), ("40001", 1), ("53300", 1), ("57014", 1), ("23505", 1)]
+)
+def test_only_locks_and_deadlocks_are_tried_again(release: Release, sqlstate: str, tries: int) -> None:
+    release.sql("CREATE SEQUENCE tries")  # a rollback does not set it back
+    release.add(
+        "aaaa1111",
+        "op.execute(\"DO $$ BEGIN IF nextval('tries') < 3 THEN RAISE EXCEPTION 'no'"
+        f" USING ERRCODE = '{sqlstate}'; END IF; END $$\")",
+    )
+    release.run("info")
+    release.sql("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+    release.add("base0000", "pass", down=None)
+    path = release.directory / "migrations" / "versions" / "aaaa1111.py"
+    path.write_text(path.read_text().replace("down_revision = None", "down_revision = 'base0000'"))
+    release.sql("INSERT INTO alembic_version VALUES ('base0000')")
+    done = release.run("head", allow_classes=["expand", "unknown", "data"], lock_attempts=5)
+    assert release.sql("SELECT last_value FROM tries") == [(tries,)]
+    if tries == 3:
+        assert done.rc == 0, done.json
+        assert done["applied"][0]["attempts"] == 3
+    else:
+        assert (done["code"], done["sqlstate"]) == ("MIGRATION_FAILED", sqlstate)
+
+
+def test_a_step_outside_a_transaction_is_not_tried_again(release: Release, other: Any) -> None:
+    release.add("aaaa1111", ONE)
+    release.run("head")
+    release.add(
+        "bbbb2222",
+        "with op.get_context().autocommit_block():\n"
+        "    op.create_index('by_name', 'users', ['name'], postgresql_concurrently=True)\n"
+        "op.add_column('users', sa.Column('mail', sa.Text()))",
+    )
+    other.execute("SELECT * FROM users")
+    failed = release.run("head", lock_timeout=0.3)
+    assert failed["code"] == "LOCK_TIMEOUT"
+    assert "1 times" in failed["msg"]
+
+
+def test_the_blocker_is_named_and_its_values_are_not(release: Release, other: Any) -> None:
+    release.add("aaaa1111", ONE)
+    release.run("head")
+    release.add("bbbb2222", TWO)
+    long = "x" * 400
+    for query in ("SELECT 'hunter2' FROM users", f"SELECT * FROM users WHERE name = 'hunter2{long}'"):
+        other.execute(query.encode())
+        failed = release.run("head", lock_timeout=0.2, lock_attempts=1)
+        (blocker,) = failed["blockers"]
+        assert f"pid {other.info.backend_pid} (psql of ada, user postgres, idle in transaction" in blocker
+        assert "SELECT" in blocker
+        assert "hunter2" not in str(failed.json)
+        other.rollback()
+
+
+def test_the_lock_is_the_one_of_backups(release: Release) -> None:
+    """Each keeps the other away and says who it is."""
+    from contextlib import closing
+
+    from ansible.module_utils.floyo.backup.server import Server
+    from ansible.module_utils.floyo.errors import Refused
+    from ansible.module_utils.floyo.postgres.url import parse_url
+
+    release.add("aaaa1111", ONE)
+    database = release.sql("SELECT current_database()")[0][0]
+    with closing(Server(parse_url(release.plain_url), "backup")) as server:
+        server.take_lock(database, time.monotonic())
+        failed = release.run("head", lock_wait=0.3)
+        assert failed["code"] == "LOCK_HELD"
+        assert failed["holders"][0]["application_name"].startswith("floyo:backup@")
+    release.add("bbbb2222", "op.execute('SELECT pg_sleep(30)')")
+    thread = threading.Thread(target=lambda: release.run("head", allow_classes=["expand", "unknown"], timeout=8))
+    thread.start()
+    deadline = time.monotonic() + 60
+    with closing(Server(parse_url(release.plain_url), "backup")) as server:
+        while not release.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND database IN"
+                              " (SELECT oid FROM pg_database WHERE datname = current_database())"):  # fmt: skip
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with pytest.raises(Refused, match="floyo:migrate@"):
+            server.take_lock(database, time.monotonic())
+    thread.join()

@@ -142,6 +142,7 @@ class _Run:
                 {**entry, "reason": (held or {})[entry["revision"]]} for entry in brief(self.lineage, held or {})
             ],
             "sql": sql or [],
+            "edited": self.edited(),
             "version_table": self.state["version_table"],
             "invalid_indexes": self.state["invalid_indexes"],
             **self.versions,
@@ -154,6 +155,14 @@ class _Run:
 
     def applied_set(self) -> set[str]:
         return self.lineage.closure(self.state["heads"])
+
+    def edited(self) -> list[str]:
+        """Revisions in the database whose file is another one in this release than in a release that knew it too."""
+        known: dict[str, set[str]] = {}
+        for entry in self.asked["known_revisions"]:
+            known.setdefault(entry["revision"], set()).add(entry.get("sha256") or "")
+        ours = self.lineage.ordered(self.applied_set())
+        return [name for name in ours if known.get(name, set()) - {"", self.lineage[name].get("sha256")}]
 
     def one_head(self) -> None:
         heads = self.graph["heads"]
@@ -542,6 +551,7 @@ def _reason(facts: Mapping[str, Any]) -> str:
 
 
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
+_ANY_LITERAL = re.compile(r"'(?:[^']|'')*(?:'|$)|\$(\w*)\$.*?(?:\$\1\$|$)", re.DOTALL)
 
 
 def _statement(text: str) -> str:
@@ -552,4 +562,9 @@ def _statement(text: str) -> str:
 
 def _blocker(row: list[Any]) -> str:
     pid, name, user, state, seconds, query = row
-    return f"pid {pid} ({name or 'unnamed'}, user {user}, {state}, in a transaction for {seconds or 0} s): {_statement(query or '')}"
+    if not pid:
+        return "a prepared transaction, which has no session (SELECT * FROM pg_prepared_xacts)"
+    # Somebody else's statement: no value of it is ours to show. It may be cut inside a literal.
+    shown = shorten(_ANY_LITERAL.sub("'...'", query or ""), 200)
+    doing = f"{state}, " if state else ""
+    return f"pid {pid} ({name or 'unnamed'}, user {user}, {doing}in a transaction for {seconds or 0} s): {shown}"

@@ -159,10 +159,11 @@ class Watch(threading.Thread):
                 return
 
     def look(self, pid: int) -> None:
+        # A prepared transaction has no session: its pid is 0.
         blockers = self.side.query(
-            "SELECT pid, application_name, usename, coalesce(state, ''),"
-            " round(extract(epoch FROM now() - xact_start))::int, left(query, 300)"
-            f" FROM pg_stat_activity WHERE pid = ANY(pg_blocking_pids({pid})) ORDER BY xact_start"
+            "SELECT b.pid, a.application_name, a.usename, coalesce(a.state, ''),"
+            " round(extract(epoch FROM now() - a.xact_start))::int, left(a.query, 300)"
+            f" FROM unnest(pg_blocking_pids({pid})) b (pid) LEFT JOIN pg_stat_activity a USING (pid) ORDER BY a.xact_start"
         )
         self.blockers = blockers or self.blockers
         if time.monotonic() > self.until and not self.timed_out:
@@ -242,6 +243,8 @@ class Work:
         if self.side is None:
             try:
                 self.side = Side(self.url, self.name)
+            except ImportError as error:  # no driver, or no greenlet for one that speaks asyncio
+                raise Failure("environment", **describe(error, [])) from error
             except Exception as error:
                 raise Failure("connection", **describe(error, [])) from error
         return self.side
