@@ -68,17 +68,24 @@ options:
       - V(info) reads.
       - V(verified) checks the graph of the release without a database.
       - V(preview) shows the SQL that would run from where the database is now.
+      - V(linted) judges the SQL of all that is pending, whatever its class, by the sizes of the live tables, by who has them
+        now, and by squawk, which runs on the controller. Nothing is changed.
+      - V(rehearsed) applies all that is pending, whatever its class, in O(scratch), measures time, locks and rows of each
+        revision, takes everything back and compares structure and rows with what was there before. The live database is
+        not touched.
+      - V(generated) writes a new revision from what the models say and the migrations do not, in a copy of the release and an
+        empty database of its own. Its text is in the result; the release and the database stay as they are.
       - V(head) applies what is pending up to the last revision that passes only O(allow_classes).
       - V(revision) moves up or down to O(revision).
     type: str
-    choices: [info, verified, preview, head, revision]
+    choices: [info, verified, preview, linted, rehearsed, generated, head, revision]
     default: info
   revision:
     description:
       - An identifier, an unambiguous beginning of one, a branch label, or V(base). Relative forms are refused.
       - Several in the database, separated by commas (one, with a comma at its end), are all that it is to be at. What is
         beside them goes too, such as another branch.
-      - With O(state=preview), the SQL up or down to there.
+      - With O(state=preview), the SQL up or down to there. With O(state=generated), what the new revision follows.
     type: str
     default: ""
   allow_classes:
@@ -124,6 +131,44 @@ options:
     description: Seconds to wait for another run to end.
     type: float
     default: 60.0
+  limits:
+    description:
+      - For O(state=linted). From when on a table is large, C(rows) (1000000) or C(bytes) (1 GiB), and for how long a session
+        may have had a table before it stands in the way, C(blocker_seconds) (3).
+    type: dict
+    default: {}
+  scratch:
+    description: For O(state=rehearsed), the copy that C(pg_backup) with C(state=cloned) has made.
+    type: str
+    default: ""
+  backup:
+    description: For O(state=rehearsed), the label of the backup that the copy is of; for the record.
+    type: str
+    default: ""
+  compare_rows:
+    description: For O(state=rehearsed), compare rows as well. They are read once, and again where a revision has changed them.
+    type: bool
+    default: true
+  message:
+    description: For O(state=generated), what the new revision does, in a few words.
+    type: str
+    default: ""
+  maintenance_url:
+    description:
+      - For O(state=generated), the URL of another database of the server, by an account that may create databases. Empty, that
+        of O(database_url) in database C(postgres).
+    type: str
+    default: ""
+  fetched:
+    description: For O(state=generated), the controller's directory that the new file is brought to.
+    type: str
+    default: ""
+  record:
+    description:
+      - A file on the host that keeps what rehearsals have found of each revision, for RV(rows) of later runs. A revision whose
+        file was changed since counts as not rehearsed.
+    type: path
+    default: ""
   timeout:
     description: Seconds for all revisions. What runs longer is cancelled in the server.
     type: float
@@ -146,6 +191,24 @@ EXAMPLES = r"""
     environment_file: /etc/floyo/backend.env
     run_as: floyo
     state: head
+
+- name: See what is pending and whether production would notice
+  alembic_migrate:
+    release_dir: /srv/floyo/current
+    database_url: "{{ floyo_database_url }}"
+    environment_file: /etc/floyo/backend.env
+    run_as: floyo
+    state: linted
+  register: pending
+
+- name: Try it on a copy of the newest backup
+  alembic_migrate:
+    release_dir: /srv/floyo/current
+    database_url: "{{ floyo_database_url }}"
+    environment_file: /etc/floyo/backend.env
+    run_as: floyo
+    state: rehearsed
+    scratch: "{{ cloned.clone.database }}" # of pg_backup, state cloned
 
 - name: Take the schema back with the files of the newer release, before the older one is switched to
   alembic_migrate:
@@ -209,6 +272,38 @@ version_table:
   description: Schema and name of the version table. Empty when there is none.
   returned: success, but not with O(state=verified)
   type: str
+rows:
+  description:
+    - One line for each pending revision. C(revision), C(class), C(what) it does, the C(lock) it takes, the C(rows) it touches,
+      C(seconds) at the last rehearsal, the C(downgrade), and after V(linted) the C(verdict).
+  returned: success, but not with O(state=verified)
+  type: list
+  elements: dict
+lint:
+  description:
+    - The C(verdict), V(pass), V(warn) or V(fail), and of each of the C(revisions) its C(verdict), C(findings) (C(result),
+      C(found), C(next), C(statement), C(rule)) and C(holds) (C(table), C(lock), C(work), C(rows), C(bytes)).
+  returned: O(state=linted)
+  type: dict
+rehearsal:
+  description:
+    - Of each of the C(revisions) its C(seconds), C(locks) (C(table), C(lock), C(seconds)), C(rows) by table (inserted, updated,
+      deleted), C(rewritten) tables, and the C(downgrade) (C(seconds), C(lossless), C(differs), C(error)).
+  returned: O(state=rehearsed)
+  type: dict
+file:
+  description: Where the new file belongs in the project; its C(content) beside it. Both are empty when there is nothing new.
+  returned: O(state=generated)
+  type: str
+notes:
+  description: What a person should look at in the new file.
+  returned: O(state=generated)
+  type: list
+  elements: str
+fetched:
+  description: Where the new file is on the controller, or in check mode would be.
+  returned: O(state=generated), when O(fetched) is given
+  type: str
 edited:
   description: Revisions in the database whose file differs from the one that another release of O(known_revisions) has.
   returned: success, but not with O(state=verified)
@@ -251,7 +346,11 @@ ARGUMENTS = {
     "database_url_env": {"type": "list", "elements": "str", "default": ["DATABASE_URL"]},
     "environment_file": {"type": "path", "default": ""},
     "run_as": {"type": "str", "default": ""},
-    "state": {"type": "str", "choices": ["info", "verified", "preview", "head", "revision"], "default": "info"},
+    "state": {
+        "type": "str",
+        "choices": ["info", "verified", "preview", "linted", "rehearsed", "generated", "head", "revision"],
+        "default": "info",
+    },
     "revision": {"type": "str", "default": ""},
     "allow_classes": {
         "type": "list",
@@ -272,6 +371,14 @@ ARGUMENTS = {
     "lock_timeout": {"type": "float", "default": 3.0},
     "lock_attempts": {"type": "int", "default": 8},
     "lock_wait": {"type": "float", "default": 60.0},
+    "limits": {"type": "dict", "default": {}},
+    "scratch": {"type": "str", "default": ""},
+    "backup": {"type": "str", "default": ""},
+    "compare_rows": {"type": "bool", "default": True},
+    "record": {"type": "path", "default": ""},
+    "message": {"type": "str", "default": ""},
+    "maintenance_url": {"type": "str", "default": "", "no_log": True},
+    "fetched": {"type": "str", "default": ""},
     "timeout": {"type": "float", "default": 3600.0},
 }
 
@@ -285,7 +392,11 @@ def main() -> None:
         work,
         argument_spec=ARGUMENTS,
         supports_check_mode=True,
-        required_if=[("state", "revision", ["revision"])],
+        required_if=[
+            ("state", "revision", ["revision"]),
+            ("state", "rehearsed", ["scratch"]),
+            ("state", "generated", ["message"]),
+        ],
     )
 
 

@@ -43,6 +43,8 @@ options:
       - V(swapped_back) makes the database that a restore has replaced the live one again.
       - V(drilled) restores the newest backup, or the one in O(label), into a database with a random name, compares, notes
         how long it took, and drops it. The live database is not touched.
+      - V(cloned) does the same and leaves the database there, for a rehearsal of migrations in it.
+      - V(swept) drops what V(cloned) has left, now or in a run that was killed, once nobody works in it.
       - V(pruned) removes backups that O(keep) does not ask for, and databases kept longer than O(keep_old). It reads the
         newest sound backup to its last byte first.
       - V(copied) sends the sound ones, or the one in O(label), to O(remote), and reads them there again.
@@ -51,7 +53,7 @@ options:
         identity against O(limits), and fails when one is passed. It changes nothing and reads no dump.
       - V(info) lists them by their manifests without reading the dumps.
     type: str
-    choices: [present, verified, restored, swapped_back, drilled, pruned, copied, fetched, checked, info]
+    choices: [present, verified, restored, swapped_back, drilled, cloned, swept, pruned, copied, fetched, checked, info]
     default: present
   database_url:
     description: The URL of the database as the owner of its tables. O(state=verified) and O(state=info) need none.
@@ -355,6 +357,11 @@ drill:
   description: C(label), C(heads), C(rows), C(tables), whether values were C(hashed), C(seconds), C(phases). Empty in check mode.
   returned: O(state=drilled)
   type: dict
+clone:
+  description:
+    - The C(database) that was made, empty in check mode, the C(label) of the backup, its C(heads), C(rows), C(phases).
+  returned: O(state=cloned)
+  type: dict
 backups:
   description:
     - Newest first. Each with C(label), C(created), C(path), C(size), C(sha256), C(database), C(heads), C(release),
@@ -363,7 +370,7 @@ backups:
       C(copied_at), C(copied_to) and C(seconds) of a restore.
     - C(verified) is false where C(problem) says why. C(suspect) says why a sound one looks wrong.
     - C(seconds) is null until a restore or a drill has measured it.
-  returned: when it does not fail, but not for O(state=swapped_back); when O(state=verified) fails
+  returned: when it does not fail, but not for O(state=swapped_back) and O(state=swept); when O(state=verified) fails
   type: list
   elements: dict
 running:
@@ -373,7 +380,7 @@ running:
   elements: dict
 swept:
   description: Files, or databases, of killed runs that were, or in check mode would be, removed.
-  returned: O(state=present), O(state=restored), O(state=drilled) and O(state=pruned)
+  returned: O(state=present), O(state=restored), O(state=drilled), O(state=cloned), O(state=swept) and O(state=pruned)
   type: list
   elements: str
 freed:
@@ -408,6 +415,8 @@ ARGUMENTS = {
             "restored",
             "swapped_back",
             "drilled",
+            "cloned",
+            "swept",
             "pruned",
             "copied",
             "fetched",

@@ -127,6 +127,10 @@ class Cluster(Server):
         """Sessions in ``database`` that this account may not end, in words."""
         return [text for _, text, mine in self._sessions(database) if not mine]
 
+    def sessions(self, database: str) -> list[str]:
+        """Sessions in ``database``, in words."""
+        return [text for _, text, _ in self._sessions(database)]
+
     def _sessions(self, database: str) -> list[tuple[int, str, bool]]:
         rows = self._rows(
             f"SELECT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed'), a.usename, {_OURS_TO_END}"  # noqa: S608 (constants)

@@ -198,7 +198,7 @@ class Copy:
 
     def _check_roles(self) -> None:
         absent = self.cluster.absent_roles(self.manifest.get("roles", []))
-        needed = [] if self.asked["application_role"] or self.what == "drill" else absent
+        needed = [] if self.asked["application_role"] or self.what != "restore" else absent
         if needed:
             raise Refused(
                 f"the server has no role {', '.join(needed)}, which backup {self.entry['label']} gives rights to",
@@ -256,6 +256,8 @@ class Copy:
     def sweep(self) -> list[str]:
         """Copies that killed runs have left; only where nobody is at work on them."""
         found = [aside for aside in self.cluster.asides(self.url.database) if aside.since is None]
+        # Who works in a rehearsal's copy has no turn: only rehearsals know when they may drop it.
+        found = [aside for aside in found if aside.kind != "rehearsal"]
         kinds = {aside.kind for aside in found}
         free = {kind for kind in kinds if kind == self.what or self.cluster.has_turn(self.url.database, kind)}
         names = [aside.name for aside in found if aside.kind in free]
@@ -264,16 +266,18 @@ class Copy:
         return names
 
     @contextmanager
-    def filled(self, archive: Archive, *, privileges: bool) -> Iterator[str]:
-        """A new database with the backup in it, analysed. It is dropped when the block fails or leaves it there."""
-        name = scratch_name(self.url.database, self.what, secrets.token_hex(6))
+    def filled(self, archive: Archive, *, privileges: bool, keep: bool = False) -> Iterator[str]:
+        """A new database with the backup in it. It is dropped when the block fails or, unless ``keep``, leaves it there."""
+        name, goes = scratch_name(self.url.database, self.what, secrets.token_hex(6)), True
         try:
             self.cluster.create(name, self.like)
             self.timed("restore", self.fill, name, archive, privileges)
             yield name
+            goes = not keep
         finally:
-            with suppress(ConnectionLost):  # then the next run drops it; after an exchange it has another name
-                self.cluster.drop(name)
+            if goes:
+                with suppress(ConnectionLost):  # then the next run drops it; after an exchange it has another name
+                    self.cluster.drop(name)
 
     def fill(self, name: str, archive: Archive, privileges: bool) -> None:
         if not self.guarded:

@@ -14,13 +14,13 @@ __all__ = ["Aside", "asides", "kept_name", "scratch_name"]
 _LONGEST = 63  # bytes; PostgreSQL cuts what is longer
 _ROOM = 25  # of the longest ending
 _FORM = "%Y%m%dt%H%M%Sz"
-_SCRATCH = r"(?P<scratch>restore|drill)_(?P<token>[0-9a-f]{12})"
+_SCRATCH = r"(?P<scratch>restore|drill|rehearsal)_(?P<token>[0-9a-f]{12})"
 _KEPT = r"(?P<kept>old|undone)_(?P<moment>\d{8}t\d{6}z)"
 
 
 @dataclass(frozen=True)
 class Aside:
-    """``kind``: ``restore`` and ``drill`` are unfinished or about to go; ``old`` was live until a restore, ``undone``
+    """``kind``: ``restore``, ``drill`` and ``rehearsal`` are unfinished or about to go; ``old`` was live until a restore, ``undone``
     until a swap back, at ``since``."""
 
     name: str

@@ -20,6 +20,7 @@ from ..postgres.lock import application_name
 from ..postgres.url import parse_url
 from .archive import require_recipients
 from .catalogue import NO_MANIFEST, Catalogue
+from .cloned import Cloned, Swept
 from .copied import Copies, Fetch, elsewhere, remote_of
 from .drilled import Drill
 from .judge import (
@@ -74,6 +75,10 @@ def backup(parameters: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]
             return Prune(parameters, store, check_mode=check_mode).result()
         if parameters["state"] == "drilled":
             return Drill(parameters, store, check_mode=check_mode).result()
+        if parameters["state"] == "cloned":
+            return Cloned(parameters, store, check_mode=check_mode).result()
+        if parameters["state"] == "swept":
+            return Swept(parameters, store, check_mode=check_mode).result()
         if parameters["state"] == "copied":
             return Copies(parameters, store, check_mode=check_mode).result()
         if parameters["state"] == "fetched":

@@ -7,6 +7,7 @@ import json
 import os
 import pkgutil
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,8 +39,16 @@ class Helper:
     """The running helper: ``ask`` sends a request and returns the answer. Leaving the context ends it."""
 
     def __init__(
-        self, python: str, *, directory: str, environment: Mapping[str, str], run_as: str, passwords: tuple[str, ...]
+        self,
+        python: str,
+        *,
+        directory: str,
+        environment: Mapping[str, str],
+        run_as: str,
+        passwords: tuple[str, ...],
+        dies_with_us: bool = False,
     ) -> None:
+        """``dies_with_us``: killed when we are killed. Otherwise it ends the revision that it is at."""
         if not os.access(python, os.X_OK):
             raise Unusable(
                 f"{python} cannot be executed",
@@ -50,9 +59,10 @@ class Helper:
         self._passwords = passwords
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process that writes it
         self._channel, theirs = socket.socketpair()
+        setpriv = shutil.which("setpriv") if dies_with_us else None
         with theirs:
             self._process = subprocess.Popen(
-                [python, "-", str(theirs.fileno())],
+                [*([setpriv, "--pdeathsig", "KILL"] if setpriv else []), python, "-", str(theirs.fileno())],
                 cwd=directory,
                 env={**_account_environment(run_as), **environment},
                 stdin=subprocess.PIPE,

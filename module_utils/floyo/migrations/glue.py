@@ -6,17 +6,25 @@ import random
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Optional
 
+from ..backup.databases import asides
 from ..environment_file import parse_environment_file
 from ..errors import ConnectionLost, FloyoError, Refused, TimedOut, Unusable
 from ..postgres.lock import application_name, describe_holder, holder_sql, lock_key, others_sql, try_lock_sql
 from ..postgres.url import DatabaseUrl, parse_url
 from ..text import shorten
 from .client import Helper, HelperFailure
+from .generated import Generation
 from .graph import read_graph
 from .lineage import Lineage
+from .lint import judge
+from .live import read_live, without_values
+from .locks import statements_of
+from .rehearsed import Rehearsal, read_record
+from .rows import rows_of
 from .state import brief, forward, status_of, target_of
 
 __all__ = ["migrate"]
@@ -30,6 +38,8 @@ _GONE = ("OperationalError", "InterfaceError")
 
 def migrate(parameters: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """Carry out the module's parameters and return its result."""
+    if parameters["state"] == "generated":
+        return Generation(parameters, lambda changed: _Run(changed, check_mode=False)).result()
     return _Run(parameters, check_mode=check_mode).result()
 
 
@@ -49,6 +59,8 @@ class _Run:
                 next_step="stage the release, or correct release_dir",
             )
         self.url: Optional[DatabaseUrl] = parse_url(parameters["database_url"]) if parameters["database_url"] else None
+        if self.url is not None and parameters["state"] == "rehearsed":
+            self.url = self.scratch(self.url, parameters["scratch"])
         self.deadline = time.monotonic() + parameters["timeout"]
         self.config = parameters["alembic_config"]
         self.graph = read_graph(str(self.project), self.config) if self.config else {"heads": [], "revisions": []}
@@ -57,6 +69,18 @@ class _Run:
         self.state: dict[str, Any] = {"heads": [], "version_table": "", "tables": 0, "invalid_indexes": []}
         self.applied: list[dict[str, Any]] = []
         self.versions: dict[str, Any] = {}
+
+    @staticmethod
+    def scratch(url: DatabaseUrl, name: str) -> DatabaseUrl:
+        """The URL of a copy; no other database can be rehearsed in."""
+        if [aside.kind for aside in asides(url.database, [name])] != ["rehearsal"]:
+            raise Refused(
+                f"{name or 'no database'} is no copy of {url.database} for a rehearsal",
+                code="NO_SCRATCH",
+                expected=f"a database made by pg_backup (state cloned), such as {url.database}__rehearsal_0123456789ab",
+                next_step="run playbooks/migration_rehearse.yml, or pg_backup with state cloned first",
+            )
+        return replace(url, database=name)
 
     # --- the states of the module -------------------------------------------------------------------------------------
 
@@ -73,6 +97,10 @@ class _Run:
                 return self.facts(changed=False)
             if self.asked["state"] == "preview":
                 return self.preview(helper)
+            if self.asked["state"] == "linted":
+                return self.linted(helper)
+            if self.asked["state"] == "rehearsed":
+                return self.rehearsed(helper)
             return self.moved(helper)
 
     def verified(self) -> dict[str, Any]:
@@ -99,6 +127,62 @@ class _Run:
                     {**script, "renderable": failure is None, "reason": shorten(failure["message"]) if failure else ""}
                 )
         return self.facts(changed=False, plan=plan, held=held, sql=sql)
+
+    def linted(self, helper: Helper) -> dict[str, Any]:
+        """The SQL of what is pending, judged by what the live database is like at this moment."""
+        facts = self.preview(helper)
+        kinds = {entry["revision"]: entry["class"] for entry in facts["plan"]}
+        scripts = [{**script, "class": kinds[script["revision"]]} for script in facts["sql"]]
+        live = read_live(lambda sql: self.asked_of(helper, "query", sql=sql)["rows"])
+        named = {hold.table.lower() for one in scripts for part in statements_of(one["sql"]) for hold in part.holds}
+        # alembic's own table is none that anybody waits for.
+        live = live.only(name for name in named if name.rpartition(".")[2] != self.asked["version_table"].lower())
+        judged = judge(scripts, live, violations={}, limits=self.asked["limits"])
+        facts["sql"] = scripts
+        facts["rows"] = self.rows(facts["plan"], {one["revision"]: one for one in judged["revisions"]})
+        server = self.state["server_version"] // 10000
+        return {**facts, "lint": judged, "live": asdict(live), "server_major": server, "changed": False}
+
+    def rehearsed(self, helper: Helper) -> dict[str, Any]:
+        """The whole chain in the copy, up and down; the copy is left for whoever made it to drop."""
+        plan, _ = self.plan()
+        if not plan or self.check_mode:
+            return {**self.facts(changed=bool(plan), plan=plan), "rehearsal": {}, "rows": self.rows(plan, {})}
+        self.cross_check(helper)
+        self.take_lock(helper)
+        self.read(helper)
+        rehearsal = Rehearsal(self, helper)
+        found = rehearsal.result(plan)
+        if self.asked["record"]:
+            rehearsal.remember(self.asked["record"], self.asked["backup"])
+        problem: Optional[FloyoError] = found["problem"]
+        facts = {
+            **self.facts(changed=True, plan=plan),
+            "rows": self.rows(plan, {}, {entry["revision"]: entry for entry in found["revisions"]}),
+            "rehearsal": {"backup": self.asked["backup"], "revisions": found["revisions"]},
+        }
+        if problem is not None:
+            problem.details.update({key: value for key, value in facts.items() if key not in problem.details})
+            problem.message = f"the rehearsal has failed, as the migration would: {problem.message}"
+            problem.next_step += "; the live database is as it was"
+            raise problem
+        return facts
+
+    def rows(
+        self,
+        plan: list[dict[str, Any]],
+        judged: Mapping[str, Mapping[str, Any]],
+        rehearsed: Optional[Mapping[str, Mapping[str, Any]]] = None,
+    ) -> list[dict[str, Any]]:
+        entries = [self.lineage[entry["revision"]] for entry in plan]
+        return rows_of(
+            entries,
+            judged=judged,
+            rehearsed=rehearsed if rehearsed is not None else read_record(self.asked["record"], entries),
+        )
+
+    def described(self, name: str) -> dict[str, Any]:
+        return brief(self.lineage, [name])[0]
 
     def moved(self, helper: Helper) -> dict[str, Any]:
         """States head and revision. Whoever finds nothing to do takes no lock."""
@@ -142,6 +226,7 @@ class _Run:
                 {**entry, "reason": (held or {})[entry["revision"]]} for entry in brief(self.lineage, held or {})
             ],
             "sql": sql or [],
+            "rows": self.rows(brief(self.lineage, pending), {}),
             "edited": self.edited(),
             "version_table": self.state["version_table"],
             "invalid_indexes": self.state["invalid_indexes"],
@@ -179,8 +264,9 @@ class _Run:
     def plan(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
         """The steps in order, and what is held back."""
         status = self.status()
+        looks = self.asked["state"] in ("preview", "linted", "rehearsed")
         to_revision = "" if self.asked["state"] == "head" else self.asked["revision"]
-        to_head = self.asked["state"] == "head" or (self.asked["state"] == "preview" and not to_revision)
+        to_head = self.asked["state"] == "head" or (looks and not to_revision)
         if status in ("unknown", "ahead", "diverged"):
             strange = [name for name in self.state["heads"] if name not in self.lineage]
             raise Refused(
@@ -201,14 +287,17 @@ class _Run:
             )
         if to_head:
             self.one_head()
-            ahead = forward(self.lineage, self.applied_set(), self.lineage.revisions, self.asked["allow_classes"])
+            allowed = self.asked["allow_classes"]
+            if self.asked["state"] in ("linted", "rehearsed"):
+                allowed = {entry["class"] for entry in self.lineage.revisions.values()}
+            ahead = forward(self.lineage, self.applied_set(), self.lineage.revisions, allowed)
             return brief(self.lineage, ahead.apply, direction="up"), ahead.held
         target = target_of(self.lineage, self.applied_set(), to_revision)
         if target.direction == "down":
             self.may_go_down(target.revisions)
         elif target.direction == "up":
             held = forward(self.lineage, self.applied_set(), target.revisions, self.asked["allow_classes"]).held
-            if held and self.asked["state"] != "preview":
+            if held and not looks:
                 raise Refused(
                     "; ".join(f"revision {name} {why}" for name, why in held.items()),
                     code="CLASS_NOT_ALLOWED",
@@ -226,7 +315,7 @@ class _Run:
             for name in names
             if self.lineage[name]["downgrade"]["kind"] not in allowed
         }
-        if not refused or self.asked["state"] == "preview":
+        if not refused or self.asked["state"] in ("preview", "linted", "rehearsed"):
             return
         lost = [text for name in names for text in self.lineage[name]["downgrade"]["loses"]]
         raise Refused(
@@ -258,6 +347,7 @@ class _Run:
             environment=environment,
             run_as=self.asked["run_as"],
             passwords=(self.url.password,) if self.url else (),
+            dies_with_us=self.asked["state"] == "rehearsed",
         )
         try:
             toml = self.config.endswith(".toml")
@@ -265,7 +355,7 @@ class _Run:
                 helper,
                 "open",
                 url=url,
-                application_name=application_name("migrate"),
+                application_name=application_name("rehearsal" if self.asked["state"] == "rehearsed" else "migrate"),
                 version_table=self.asked["version_table"],
                 version_table_schema=self.asked["version_table_schema"],
                 config={} if not self.config else {"toml" if toml else "ini": str(self.project / self.config)},
@@ -379,6 +469,8 @@ class _Run:
                     expected=self.state["heads"],
                     user=self.state["user"],
                     lock_timeout=self.asked["lock_timeout"],
+                    server_version=self.state["server_version"],
+                    observe=self.asked["state"] == "rehearsed",
                 )
                 break
             except HelperFailure as failure:
@@ -404,6 +496,7 @@ class _Run:
                 "class": entry["class"],
                 "seconds": answer["seconds"],
                 "attempts": attempt,
+                **({"observed": answer["observed"]} if answer["observed"] else {}),
             }
         )
 
@@ -551,7 +644,6 @@ def _reason(facts: Mapping[str, Any]) -> str:
 
 
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
-_ANY_LITERAL = re.compile(r"'(?:[^']|'')*(?:'|$)|\$(\w*)\$.*?(?:\$\1\$|$)", re.DOTALL)
 
 
 def _statement(text: str) -> str:
@@ -564,7 +656,6 @@ def _blocker(row: list[Any]) -> str:
     pid, name, user, state, seconds, query = row
     if not pid:
         return "a prepared transaction, which has no session (SELECT * FROM pg_prepared_xacts)"
-    # Somebody else's statement: no value of it is ours to show. It may be cut inside a literal.
-    shown = shorten(_ANY_LITERAL.sub("'...'", query or ""), 200)
     doing = f"{state}, " if state else ""
-    return f"pid {pid} ({name or 'unnamed'}, user {user}, {doing}in a transaction for {seconds or 0} s): {shown}"
+    about = f"{name or 'unnamed'}, user {user}, {doing}in a transaction for {seconds or 0} s"
+    return f"pid {pid} ({about}): {without_values(query)}"

@@ -85,9 +85,9 @@ class Side:
             raise
 
     def _query(self, sql: str, **values: Any) -> list[list[Any]]:
-        if self._loop is None:
-            return [list(row) for row in self._connection.execute(self._text(sql), values).fetchall()]
-        return [list(row) for row in self._wait(self._connection.execute(self._text(sql), values)).fetchall()]
+        work = self._connection.execute(self._text(sql), values)
+        result = work if self._loop is None else self._wait(work)
+        return [list(row) for row in result.fetchall()] if result.returns_rows else []
 
     def close(self) -> None:
         if self._loop is None:
@@ -135,12 +135,70 @@ def guarded(kind: str, work: Callable[[], Any], versions: list[str]) -> Any:
 # --- one step --------------------------------------------------------------------------------------------------------
 
 
+class Observer:
+    """What a step does to the tables that were there before it: locks and since when, rows, new files."""
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.before = self._tables()
+        self.seen: dict[tuple[int, str], float] = {}
+        self.rows: dict[int, list[int]] = {}
+
+    def _tables(self) -> dict[int, list[Any]]:
+        rows = self.side.query(
+            "SELECT c.oid::int8, n.nspname || '.' || c.relname, c.relfilenode::int8 FROM pg_class c"
+            f" JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'm') AND {_FOREIGN_SCHEMAS}"
+        )
+        return {row[0]: row[1:] for row in rows}
+
+    @staticmethod
+    def _locks(pid: str) -> str:
+        return (
+            f"SELECT relation::int8, mode FROM pg_locks WHERE pid = {pid} AND granted AND locktype = 'relation'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+
+    def _note(self, rows: Any) -> None:
+        for oid, mode in rows:
+            if oid in self.before and mode != "AccessShareLock":
+                self.seen.setdefault((oid, mode), time.monotonic())
+
+    def look(self, pid: int) -> None:
+        """From outside, again and again."""
+        self._note(self.side.query(self._locks(str(pid))))
+
+    def look_inside(self, connection: Any) -> None:
+        """At the end of its transaction, which still has all its locks and knows the rows it has changed."""
+        from sqlalchemy import text
+
+        self._note(connection.execute(text(self._locks("pg_backend_pid()"))).fetchall())
+        changed = connection.execute(
+            text("SELECT relid::int8, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_xact_user_tables")
+        ).fetchall()
+        for oid, *counts in changed:
+            if oid in self.before and any(counts):
+                self.rows[oid] = [int(count) for count in counts]
+
+    def result(self) -> dict[str, Any]:
+        """After the step."""
+        end, after = time.monotonic(), self._tables()
+        return {
+            "locks": [
+                {"table": self.before[oid][0], "mode": mode, "seconds": round(end - since, 3)}
+                for (oid, mode), since in self.seen.items()
+            ],
+            "rows": {self.before[oid][0]: counts for oid, counts in self.rows.items()},
+            "rewritten": [row[0] for oid, row in self.before.items() if oid in after and after[oid][1] != row[1]],
+        }
+
+
 class Watch(threading.Thread):
     """While a step runs: who blocks it, and the end of its time."""
 
-    def __init__(self, side: Side, seconds: float) -> None:
+    def __init__(self, side: Side, seconds: float, observer: Optional[Observer] = None) -> None:
         super().__init__(daemon=True)
         self.side = side
+        self.observer = observer
         self.until = time.monotonic() + seconds
         self.pid: Optional[int] = None
         self.blockers: list[list[Any]] = []
@@ -149,7 +207,7 @@ class Watch(threading.Thread):
         self._stop_event = threading.Event()
 
     def run(self) -> None:
-        while not self._stop_event.wait(_POLL):
+        while not self._stop_event.wait(_POLL if self.observer is None else _POLL / 5):
             if self.pid is None:
                 continue
             try:
@@ -159,6 +217,8 @@ class Watch(threading.Thread):
                 return
 
     def look(self, pid: int) -> None:
+        if self.observer is not None:
+            self.observer.look(pid)
         # A prepared transaction has no session: its pid is 0.
         blockers = self.side.query(
             "SELECT b.pid, a.application_name, a.usename, coalesce(a.state, ''),"
@@ -314,7 +374,8 @@ class Work:
         """Apply or take back exactly one revision, through the application's env.py."""
         self._load()
         side = self._connected()
-        watch = Watch(side, request["seconds"])
+        observer = Observer(side) if request.get("observe") else None
+        watch = Watch(side, request["seconds"], observer)
         calls = 0
 
         def steps(heads: Any, context: Any) -> list[Any]:
@@ -323,7 +384,10 @@ class Work:
             if calls > 1:
                 raise Failure("unsupported", "env.py runs the migrations more than once (a schema for each tenant?)")
             self._prepare(context, sorted(heads or ()), request, watch)
-            return [self._step_of(request["revision"], request["direction"])]
+            step = self._step_of(request["revision"], request["direction"])
+            if observer is not None:
+                step.migration_fn = self._observed(step.migration_fn, observer, context)
+            return [step]
 
         started = time.monotonic()
         watch.start()
@@ -337,7 +401,17 @@ class Work:
             watch.end()
         if not calls:
             raise Failure("unsupported", "env.py did not call context.run_migrations()")
-        return {"seconds": round(time.monotonic() - started, 3), "blockers": watch.blockers, "watch": watch.broken}
+        seconds = round(time.monotonic() - started, 3)
+        observed = observer.result() if observer is not None else None
+        return {"seconds": seconds, "blockers": watch.blockers, "watch": watch.broken, "observed": observed}
+
+    @staticmethod
+    def _observed(work: Callable[..., Any], observer: Observer, context: Any) -> Callable[..., Any]:
+        def run(**options: Any) -> None:
+            work(**options)
+            observer.look_inside(context.connection)
+
+        return run
 
     def _prepare(self, context: Any, heads: list[str], request: dict[str, Any], watch: Watch) -> None:
         """On env.py's own connection, before the migration: the right database, the expected heads, a lock timeout."""
@@ -362,13 +436,42 @@ class Work:
         if heads != sorted(request["expected"]):
             shown = ", ".join(heads) or "none"
             raise Failure("heads", f"env.py finds the revisions {shown} in its version table", heads=heads)
-        for setting, value in {
+        settings = {
             "lock_timeout": f"{int(request['lock_timeout'] * 1000)}ms",
             "application_name": self.name,
-        }.items():
+        }
+        if request.get("observe") and request["server_version"] >= 140000:
+            # When a rehearsal is killed, the server shall not go on with its statement.
+            settings["client_connection_check_interval"] = "1000ms"
+        for setting, value in settings.items():
             words = {"setting": setting, "value": value}
             context.connection.execute(text("SELECT set_config(:setting, :value, false)"), words)
         watch.pid = pid
+
+    def generate(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A new revision file from what the models say and the database has not. No file when they agree."""
+        self._load()
+        self._connected()
+
+        def drop_empty(_context: Any, _revision: Any, directives: list[Any]) -> None:
+            if directives and directives[0].upgrade_ops.is_empty():
+                directives[:] = []
+
+        def make() -> list[str]:
+            from alembic import command
+
+            self._config.stdout = io.StringIO()
+            made = command.revision(
+                self._config,
+                message=request["message"],
+                autogenerate=True,
+                head=request["head"] or "head",
+                process_revision_directives=drop_empty,
+            )
+            scripts = made if isinstance(made, list) else [made]
+            return [script.path for script in scripts if script is not None]
+
+        return {"files": guarded("migration", make, self.versions)}
 
     def preview(self, request: dict[str, Any]) -> dict[str, Any]:
         """The SQL of each step, from the revisions that the database has now. Nothing is sent to it."""

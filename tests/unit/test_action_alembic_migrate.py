@@ -1,0 +1,135 @@
+"""Action plugin alembic_migrate: squawk's part of the verdict, and the way of a new revision's file."""
+
+from __future__ import annotations
+
+import importlib.util
+import stat
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible.module_utils.floyo.errors import Unusable
+from ansible.module_utils.floyo.migrations import squawk
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = {"name": "public.users", "rows": 50, "bytes": 16384}
+
+
+@pytest.fixture(scope="module")
+def plugin() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("alembic_migrate_action", ROOT / "plugins/action/alembic_migrate.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def action(plugin: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The plugin without Ansible: ``answer`` is what the module on the host returns."""
+    made: Any = object.__new__(plugin.ActionModule)
+    made._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
+    made._task = SimpleNamespace(args={}, check_mode=False)
+    made.answer, made.given = {}, []
+
+    def execute(module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        assert module_name == "alembic_migrate"
+        made.given.append(module_args)
+        return dict(made.answer)
+
+    monkeypatch.setattr(made, "_execute_module", execute, raising=False)
+    monkeypatch.setattr(made, "_remove_tmp_path", lambda path: None, raising=False)
+    monkeypatch.setattr(plugin.ActionBase, "run", lambda self, tmp, task_vars: {})
+    return made
+
+
+def linted(sql: str, kind: str = "expand") -> dict[str, Any]:
+    script = {"revision": "aaaa", "sql": sql, "renderable": True, "reason": "", "class": kind}
+    return {
+        "sql": [script],
+        "rows": [{"revision": "aaaa", "verdict": "pass"}],
+        "lint": {"verdict": "pass", "revisions": []},
+        "live": {"tables": {"users": TABLE}, "indexes": {}, "holders": {}},
+        "server_major": 15,
+    }
+
+
+def test_the_sizes_temper_squawk(action: Any) -> None:
+    action.answer = linted("CREATE INDEX i ON users (name);")
+    result = action.run()
+    assert result["lint"]["verdict"] == "pass"
+    found = result["lint"]["revisions"][0]["findings"]
+    assert any(entry["rule"] == "require-concurrent-index-creation" for entry in found), found
+    action._task.args = {"limits": {"rows": 10}}
+    assert action.run()["rows"][0]["verdict"] == "fail"
+    assert "live" not in result
+
+
+def test_squawk_finds_what_the_class_did_not(action: Any) -> None:
+    action.answer = linted("BEGIN;\n\nALTER TABLE users DROP COLUMN name;\n\nCOMMIT;")
+    result = action.run()
+    assert (result["lint"]["verdict"], result["rows"][0]["verdict"]) == ("warn", "warn")
+    assert "ban-drop-column" in str(result["lint"])
+
+
+def test_without_squawk_there_is_no_verdict(action: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(squawk.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    action.answer = linted("SELECT 1;")
+    result = action.run()
+    assert (result["failed"], result["code"]) == (True, "SQUAWK_MISSING")
+
+
+@pytest.mark.parametrize("text", ["exit 2", "echo no JSON", "echo '[{\"line\": 1}]'", "kill -9 $$"])
+def test_a_linter_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
+    program = tmp_path / "squawk"
+    program.write_text(f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(squawk.sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(Unusable, match="no answer that can be read"):
+        squawk.violations_of([linted("SELECT 1;")["sql"][0]], server_major=15)
+
+
+def test_the_real_linter_knows_the_line() -> None:
+    (found,) = [
+        one
+        for one in squawk.violations_of([linted("BEGIN;\n\nDROP TABLE users;\nCOMMIT;")["sql"][0]], server_major=15)[
+            "aaaa"
+        ]
+        if one["rule"] == "ban-drop-table"
+    ]
+    assert found["line"] == 2
+    assert Path(sys.executable).with_name("squawk").exists()
+
+
+def test_other_states_and_failures_pass_through(action: Any) -> None:
+    action._task.args = {"state": "head"}
+    for answer in ({"changed": True}, {"failed": True, "msg": "no", "lint": {}}):
+        action.answer = answer
+        assert action.run() == answer
+    assert action.given == [{"state": "head"}] * 2
+
+
+def test_a_new_file_comes_to_the_controller_once(action: Any, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "0007_more.py"
+    action.answer = {"changed": True, "file": "migrations/versions/0007_more.py", "content": "revision = '0007'\n"}
+    action._task.args = {"state": "generated", "fetched": str(target.parent)}
+    action._task.check_mode = True
+    assert action.run()["fetched"] == str(target)
+    assert not target.exists()
+    action._task.check_mode = False
+    assert action.run()["fetched"] == str(target)
+    assert target.read_text() == "revision = '0007'\n"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+    assert action.run()["code"] == "FILE_EXISTS"
+    assert action.given[0] == {"state": "generated"}
+
+
+def test_a_file_cannot_leave_its_directory(action: Any, tmp_path: Path) -> None:
+    action.answer = {"changed": True, "file": "../../evil.py", "content": "x\n"}
+    action._task.args = {"state": "generated", "fetched": str(tmp_path)}
+    assert action.run()["fetched"] == str(tmp_path / "evil.py")
