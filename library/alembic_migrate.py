@@ -145,6 +145,10 @@ options:
     description: For O(state=rehearsed), the label of the backup that the copy is of; for the record.
     type: str
     default: ""
+  observe:
+    description: Measure in O(state=head) and O(state=revision) what a rehearsal measures, for a comparison.
+    type: bool
+    default: false
   compare_rows:
     description: For O(state=rehearsed), compare rows as well. They are read once, and again where a revision has changed them.
     type: bool
@@ -249,7 +253,9 @@ plan:
   type: list
   elements: dict
 applied:
-  description: The steps that were carried out, with C(seconds) and C(attempts). Also in the result of a failed run.
+  description:
+    - The steps that were carried out, with C(seconds) and C(attempts), and with O(observe) C(locks), C(rows) and C(rewritten)
+      as in RV(rehearsal). Also in the result of a failed run.
   returned: always, but not with O(state=verified)
   type: list
   elements: dict
@@ -374,6 +380,7 @@ ARGUMENTS = {
     "limits": {"type": "dict", "default": {}},
     "scratch": {"type": "str", "default": ""},
     "backup": {"type": "str", "default": ""},
+    "observe": {"type": "bool", "default": False},
     "compare_rows": {"type": "bool", "default": True},
     "record": {"type": "path", "default": ""},
     "message": {"type": "str", "default": ""},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -362,6 +363,45 @@ def test_a_driver_that_the_release_lacks_is_no_trouble_of_the_database(release: 
     failed = release.run(database_url=release.plain_url.replace("postgresql:", "postgresql+pg8000:"))
     assert failed["code"] == "ENVIRONMENT_BROKEN"
     assert "pg8000" in failed["msg"]
+
+
+class Pooler:
+    """Between client and server; it makes up the number of the server's process, as poolers do."""
+
+    def __init__(self, port: int) -> None:
+        self.server = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.server))
+            threading.Thread(target=self.pass_on, args=(client, server, False), daemon=True).start()
+            threading.Thread(target=self.pass_on, args=(server, client, True), daemon=True).start()
+
+    def pass_on(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        key, waiting = b"K\x00\x00\x00\x0c", answers  # BackendKeyData: length 12, process, secret
+        with source, sink:
+            while data := source.recv(65536):
+                if waiting and (at := data.find(key)) >= 0:
+                    data, waiting = data[: at + 5] + b"\x00\x00\x00\x07" + data[at + 9 :], False
+                sink.sendall(data)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_a_pooler_is_refused(release: Release, postgres_server: Any, driver: str) -> None:
+    release.add("aaaa1111", ONE)
+    pooler = Pooler(postgres_server.port)
+    url = release.plain_url.replace(f":{postgres_server.port}/", f":{pooler.port}/").replace("sql:", f"sql+{driver}:")
+    with pooler.listener:
+        failed = release.run("head", database_url=url + "?sslmode=disable")
+    assert failed["code"] == "POOLER", failed.json
+    assert release.sql("SELECT to_regclass('users')") == [(None,)]
 
 
 def test_an_unreachable_database_and_a_wrong_password(release: Release, postgres_server: Any) -> None:

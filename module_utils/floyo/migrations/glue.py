@@ -23,7 +23,7 @@ from .lineage import Lineage
 from .lint import judge
 from .live import read_live, without_values
 from .locks import statements_of
-from .rehearsed import Rehearsal, read_record
+from .rehearsed import Rehearsal, measured, read_record
 from .rows import rows_of
 from .state import brief, forward, status_of, target_of
 
@@ -148,6 +148,11 @@ class _Run:
         plan, _ = self.plan()
         if not plan or self.check_mode:
             return {**self.facts(changed=bool(plan), plan=plan), "rehearsal": {}, "rows": self.rows(plan, {})}
+        place = Path(self.asked["record"]).parent if self.asked["record"] else Path("/")
+        if not place.is_dir():
+            raise Unusable(
+                f"{place} is no directory", code="RECORD_MISSING", expected="a directory for the record of rehearsals"
+            )
         self.cross_check(helper)
         self.take_lock(helper)
         self.read(helper)
@@ -448,6 +453,10 @@ class _Run:
                 )
             time.sleep(0.5)
 
+    @property
+    def observes(self) -> bool:
+        return bool(self.asked["observe"] or self.asked["state"] == "rehearsed")
+
     # --- one revision -------------------------------------------------------------------------------------------------
 
     def step(self, helper: Helper, entry: Mapping[str, Any]) -> None:
@@ -470,7 +479,8 @@ class _Run:
                     user=self.state["user"],
                     lock_timeout=self.asked["lock_timeout"],
                     server_version=self.state["server_version"],
-                    observe=self.asked["state"] == "rehearsed",
+                    observe=self.observes,
+                    ends_with_us=self.asked["state"] == "rehearsed",
                 )
                 break
             except HelperFailure as failure:
@@ -496,7 +506,7 @@ class _Run:
                 "class": entry["class"],
                 "seconds": answer["seconds"],
                 "attempts": attempt,
-                **({"observed": answer["observed"]} if answer["observed"] else {}),
+                **(measured(answer["observed"], self.asked["version_table"]) if answer["observed"] else {}),
             }
         )
 
@@ -607,6 +617,11 @@ class _Run:
                 "see docs/migrations.md",
             ),
             "database": ("WRONG_DATABASE", f"env.py to use {self.url}", "name its variable in database_url_env"),
+            "pooler": (
+                "POOLER",
+                "the server itself",
+                "name the server's own address and port in database_url; the service may keep the pooler's",
+            ),
             "heads": (
                 "HEADS_DIFFER",
                 f"revisions {_listed(self.state['heads'])}",

@@ -68,6 +68,20 @@ class Side:
             self._connection = plain.connect()
         self.query("SELECT set_config('application_name', :name, false)", name=name)
         self.pid = self.query("SELECT pg_backend_pid()")[0][0]
+        told = self._told_pid()
+        if told not in (None, self.pid):
+            # A pooler makes up a number for the connection, for the server's own may change under it.
+            raise Failure("pooler", "a connection pooler is between: locks and settings belong to one connection")
+
+    def _told_pid(self) -> Optional[int]:
+        """The process that the server named when it let us in; None where the driver does not tell."""
+        if self._loop is None:
+            raw = self._connection.connection.driver_connection
+        else:
+            raw = self._wait(self._connection.get_raw_connection()).driver_connection
+        if hasattr(raw, "get_server_pid"):  # asyncpg
+            return int(raw.get_server_pid())
+        return getattr(getattr(raw, "info", None), "backend_pid", None)
 
     def _wait(self, work: Any) -> Any:
         import asyncio
@@ -305,6 +319,8 @@ class Work:
                 self.side = Side(self.url, self.name)
             except ImportError as error:  # no driver, or no greenlet for one that speaks asyncio
                 raise Failure("environment", **describe(error, [])) from error
+            except Failure:
+                raise
             except Exception as error:
                 raise Failure("connection", **describe(error, [])) from error
         return self.side
@@ -440,7 +456,7 @@ class Work:
             "lock_timeout": f"{int(request['lock_timeout'] * 1000)}ms",
             "application_name": self.name,
         }
-        if request.get("observe") and request["server_version"] >= 140000:
+        if request.get("ends_with_us") and request["server_version"] >= 140000:
             # When a rehearsal is killed, the server shall not go on with its statement.
             settings["client_connection_check_interval"] = "1000ms"
         for setting, value in settings.items():

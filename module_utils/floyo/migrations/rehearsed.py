@@ -19,7 +19,7 @@ from .live import lock_name
 if TYPE_CHECKING:
     from .client import Helper
 
-__all__ = ["Rehearsal", "read_record", "schema_changes"]
+__all__ = ["Rehearsal", "measured", "read_record", "schema_changes"]
 
 _FOREIGN = r"n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'"
 # Columns by name: a column that was dropped and came back stands at the end of its table.
@@ -60,6 +60,23 @@ def _row_changes(before: Rows, after: Rows) -> list[str]:
             else f"rows of {table} have other values"
         )
     return words
+
+
+def measured(observed: Mapping[str, Any], version_table: str) -> dict[str, Any]:
+    """``locks``, ``rows`` and ``rewritten`` of a step, without alembic's own table."""
+
+    def own(table: str) -> bool:
+        return table.rpartition(".")[2] == version_table
+
+    return {
+        "locks": [
+            {"table": one["table"], "lock": lock_name(one["mode"]), "seconds": one["seconds"]}
+            for one in observed["locks"]
+            if not own(one["table"])
+        ],
+        "rows": {table: counts for table, counts in observed["rows"].items() if not own(table)},
+        "rewritten": [table for table in observed["rewritten"] if not own(table)],
+    }
 
 
 def read_record(path: str, revisions: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -107,35 +124,21 @@ class Rehearsal:
     def up(self, step: Mapping[str, Any]) -> None:
         self.run.step(self.helper, step)
         done = self.run.applied[-1]
-        observed = done.pop("observed")
         entry = {
             "revision": step["revision"],
             "sha256": self.run.lineage[step["revision"]]["sha256"],
             "seconds": done["seconds"],
-            "locks": self.locks(observed["locks"]),
-            "rows": {table: counts for table, counts in observed["rows"].items() if not self.own(table)},
-            "rewritten": [table for table in observed["rewritten"] if not self.own(table)],
+            **{key: done[key] for key in ("locks", "rows", "rewritten")},
             "downgrade": None,
         }
         self.entries.append(entry)
-        self.levels.append((self.schema(), self.rows(self.touched(step, observed), self.levels[-1][1])))
+        self.levels.append((self.schema(), self.rows(self.touched(done), self.levels[-1][1])))
 
-    def locks(self, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        return [
-            {"table": one["table"], "lock": lock_name(one["mode"]), "seconds": one["seconds"]}
-            for one in found
-            if not self.own(one["table"])
-        ]
-
-    def own(self, table: str) -> bool:
-        """Whether it is alembic's."""
-        return bool(table == self.run.state["version_table"] or table.endswith(f".{self.run.asked['version_table']}"))
-
-    def touched(self, step: Mapping[str, Any], observed: Mapping[str, Any]) -> Optional[set[str]]:
+    def touched(self, done: Mapping[str, Any]) -> Optional[set[str]]:
         """Tables whose rows may be others now; None: any. A short lock outside a transaction may not have been seen."""
-        if self.run.lineage[step["revision"]]["autocommit"]:
+        if self.run.lineage[done["revision"]]["autocommit"]:
             return None
-        return {*(one["table"] for one in observed["locks"]), *observed["rows"], *observed["rewritten"]}
+        return {*(one["table"] for one in done["locks"]), *done["rows"], *done["rewritten"]}
 
     # --- down ---------------------------------------------------------------------------------------------------------
 
@@ -161,7 +164,7 @@ class Rehearsal:
                     lower["downgrade"] = {"seconds": 0.0, "lossless": False, "differs": [], "error": why}
                 return
             done = self.run.applied[-1]
-            rows = self.rows(self.touched(step, done.pop("observed")), rows)
+            rows = self.rows(self.touched(done), rows)
             schema_before, rows_before = self.levels[number]
             words = schema_changes(schema_before, self.schema()) + _row_changes(rows_before, rows)
             # What a newer downgrade has left behind is told there.
@@ -187,7 +190,7 @@ class Rehearsal:
         """Rows and a sum of their hashes, which no order changes, of each table; those not touched are as before."""
         found: Rows = {}
         for table, quoted, columns in self.query(_TABLES_SQL) if self.run.asked["compare_rows"] else ():
-            if self.own(table):
+            if table == self.run.state["version_table"]:
                 continue
             if touched is not None and table not in touched and table in before:
                 found[table] = before[table]

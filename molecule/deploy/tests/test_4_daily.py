@@ -44,9 +44,28 @@ def test_a_backup_is_taken_verified_and_listed(world: Any) -> None:
     assert world.database.file("/var/backups/floyo").mode & 0o077 == 0
 
 
-def test_migrate_applies_what_the_running_release_has(world: Any) -> None:
+def test_pending_migrations_are_shown_judged_and_rehearsed(world: Any) -> None:
     assert world.play("deploy", floyo_version="v2.0.0").rc == 0
     assert world.heads() == ["b2e1d4c5f602"]
+    judged = world.play("migration_preview")
+    assert judged.rc == 0, judged.output
+    assert "d4b8f6a26e03" in judged.output
+    assert "ALTER TABLE" in judged.output
+    tried = world.play("migration_rehearse")
+    assert tried.rc == 0, tried.output
+    assert world.heads() == ["b2e1d4c5f602"]
+    assert "rehearsal" not in world.sql("SELECT datname FROM pg_database")
+    shown = world.play("migration_status")
+    assert shown.rc == 0, shown.output
+    assert "ACCESS EXCLUSIVE on" in shown.flat
+    assert "not rehearsed" not in shown.flat
+    assert shown.changed == dict.fromkeys(world.backends, 0)
+    refused = world.play("migration_new", floyo_version="v2.0.0", floyo_message="more")
+    assert refused.rc != 0
+    assert "is not made where floyo serves" in refused.flat
+
+
+def test_migrate_applies_what_the_running_release_has(world: Any) -> None:
     waiting = world.play("migrate")
     assert waiting.rc == 0, waiting.output
     assert "d4b8f6a26e03" in waiting.output
