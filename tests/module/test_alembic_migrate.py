@@ -941,11 +941,14 @@ def test_a_rehearsal_measures_and_leaves_the_live_database_alone(rehearsals: Reh
 def test_a_rehearsal_says_what_a_downgrade_does_not_bring_back(rehearsals: Rehearsals) -> None:
     release = rehearsals.release
     release.add("bbbb2222", THREE, "op.add_column('users', sa.Column('name', sa.Text()))")
-    release.add("cccc3333", "op.create_table('more', sa.Column('id', sa.Integer()))")  # its downgrade does nothing
+    made = "op.create_table('more', sa.Column('id', sa.Integer()))"
+    filled = "op.execute('INSERT INTO more SELECT generate_series(1, 7)')"
+    release.add("cccc3333", f"{made}\n{filled}")  # its downgrade does nothing
     found = rehearsals.run()
     assert found.rc == 0, found.json
     entries = by_revision(found)
     assert entries["cccc3333"]["downgrade"]["lossless"] is False
+    assert entries["cccc3333"]["rows"] == {"public.more": [7, 0, 0]}
     assert "relation public.more stays" in entries["cccc3333"]["downgrade"]["differs"]
     assert entries["bbbb2222"]["downgrade"]["differs"] == ["rows of public.users have other values"]
     again = rehearsals.run(compare_rows=False)
@@ -1141,6 +1144,15 @@ def test_models_that_agree_make_no_file(release: Release) -> None:
     release.add("aaaa1111", ONE, "op.drop_table('users')")
     made = release.run("generated", message="nothing")
     assert (made.rc, made["changed"], made["content"]) == (0, False, ""), made.json
+
+
+def test_an_env_without_models(release: Release) -> None:
+    with_models(release)
+    release.env()
+    failed = release.run("generated", message="add users")
+    assert failed["code"] == "GENERATE_FAILED", failed.json
+    assert "MetaData" in failed["msg"]
+    assert "target_metadata" in failed["expected"]
 
 
 def test_a_rename_is_pointed_at(release: Release) -> None:

@@ -110,7 +110,7 @@ class Generation:
                 f"{release} is no directory", code="RELEASE_UNKNOWN", expected="the directory of a built release"
             )
         with tempfile.TemporaryDirectory(prefix="floyo-generate-") as place:
-            copy = os.path.join(place, "release")
+            copy = os.path.join(place, release.name)
             shutil.copytree(release, copy, symlinks=True, ignore=_NOT_COPIED)
             os.symlink((release / ".venv").resolve(), os.path.join(copy, ".venv"))
             yield copy

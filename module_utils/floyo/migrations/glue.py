@@ -622,6 +622,11 @@ class _Run:
                 "the server itself",
                 "name the server's own address and port in database_url; the service may keep the pooler's",
             ),
+            "generate": (
+                "GENERATE_FAILED",
+                "an env.py that gives alembic the models (context.configure(target_metadata=...))",
+                "mend env.py and migrations/script.py.mako in the application, and name the version that has it",
+            ),
             "heads": (
                 "HEADS_DIFFER",
                 f"revisions {_listed(self.state['heads'])}",

@@ -156,7 +156,7 @@ class Observer:
         self.side = side
         self.before = self._tables()
         self.seen: dict[tuple[int, str], float] = {}
-        self.rows: dict[int, list[int]] = {}
+        self.rows: dict[str, list[int]] = {}
 
     def _tables(self) -> dict[int, list[Any]]:
         rows = self.side.query(
@@ -187,11 +187,9 @@ class Observer:
 
         self._note(connection.execute(text(self._locks("pg_backend_pid()"))).fetchall())
         changed = connection.execute(
-            text("SELECT relid::int8, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_xact_user_tables")
+            text("SELECT schemaname || '.' || relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_xact_user_tables")
         ).fetchall()
-        for oid, *counts in changed:
-            if oid in self.before and any(counts):
-                self.rows[oid] = [int(count) for count in counts]
+        self.rows = {table: [int(count) for count in counts] for table, *counts in changed if any(counts)}
 
     def result(self) -> dict[str, Any]:
         """After the step."""
@@ -201,7 +199,7 @@ class Observer:
                 {"table": self.before[oid][0], "mode": mode, "seconds": round(end - since, 3)}
                 for (oid, mode), since in self.seen.items()
             ],
-            "rows": {self.before[oid][0]: counts for oid, counts in self.rows.items()},
+            "rows": self.rows,
             "rewritten": [row[0] for oid, row in self.before.items() if oid in after and after[oid][1] != row[1]],
         }
 
@@ -487,7 +485,7 @@ class Work:
             scripts = made if isinstance(made, list) else [made]
             return [script.path for script in scripts if script is not None]
 
-        return {"files": guarded("migration", make, self.versions)}
+        return {"files": guarded("generate", make, self.versions)}
 
     def preview(self, request: dict[str, Any]) -> dict[str, Any]:
         """The SQL of each step, from the revisions that the database has now. Nothing is sent to it."""
