@@ -51,6 +51,8 @@ def parse(words: list[str]) -> argparse.Namespace:
     pinning.add_argument("release")
     pinning.add_argument("--reason", default="by hand")
     actions.add_parser("unpin", help="let RELEASE be pruned again").add_argument("release")
+    sampling = actions.add_parser("sample", help="note what the service takes now; a timer does it")
+    sampling.add_argument("--ring", required=True, help="file of the samples")
     leasing = actions.add_parser("lease", help="what module floyo_lease does, for playbooks")
     leasing.add_argument("state", choices=["acquired", "renewed", "released", "info"])
     leasing.add_argument("options", type=json.loads, help="the module's options, as JSON")
@@ -76,6 +78,13 @@ def act(options: argparse.Namespace) -> dict[str, Any]:
 
         return act_on_lease(options.state, options.options, check=options.check)
     host = Host(Config.read(find_config(options.config)))
+    if options.action == "sample":
+        from ..process import cgroup, ring
+
+        sample = cgroup.look(host.config.unit)["sample"]
+        if sample is not None and not options.check:
+            ring.append(options.ring, sample)
+        return {"changed": sample is not None, "sample": sample}
     if options.action in ("info", "status"):
         return info(host, graphs=getattr(options, "graphs", False), program=digest_of(sys.argv[0]))
     if options.action == "resume":

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..text import one_line
 
-__all__ = ["footer", "lines_of_all", "patterns_of_all", "silent", "slow_of_all"]
+__all__ = ["footer", "lines_of_all", "memory_of_all", "patterns_of_all", "silent", "slow_of_all"]
 
 Results = Mapping[str, Mapping[str, Any]]
 
@@ -81,13 +81,19 @@ def slow_of_all(results: Results, top: int = 20) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda row: (-row["count"], row["what"]))[:top]
 
 
-def footer(results: Results) -> list[str]:
+def memory_of_all(results: Results) -> list[dict[str, Any]]:
+    """Rows ``time, host, level, message`` of lines that speak of memory."""
+    told = {host: {**result, "lines": result["memory"]["lines"]} for host, result in _read(results).items()}
+    return lines_of_all(told, 5 * len(told))
+
+
+def footer(results: Results, kind: str = "lines") -> list[str]:
     """How much was looked at, and what was wrong with it."""
     read = _read(results)
     files = sum(len(result["files"]) for result in read.values())
     unread = sum(result["unread_files"] for result in read.values())
-    matched = sum(result["matched"] for result in read.values())
-    said = [f"{matched} lines match" if not unread else f"at least {matched} lines match"]
+    count = sum(_count(result, kind) for result in read.values())
+    said = [f"{count} lines match" if not unread else f"at least {count} lines match"]
     if files:
         said[0] += f", in {files} files of {len(read)} hosts"
     if unread:
@@ -102,3 +108,9 @@ def footer(results: Results) -> list[str]:
         for remark in file["remarks"]
     ]
     return said
+
+
+def _count(result: Mapping[str, Any], kind: str) -> int:
+    if kind == "patterns":
+        return int(result["pattern_count"])
+    return int(result[kind]["count"] if kind in ("memory", "slow") else result["matched"])

@@ -1,0 +1,1 @@
+"""The unit's processes: what they take, over time."""

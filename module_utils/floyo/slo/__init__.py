@@ -1,0 +1,1 @@
+"""Service levels: what is measured, and whether it is enough."""
