@@ -111,6 +111,10 @@ options:
     description: Only statements of this role, such as the application's. Empty, of all.
     type: str
     default: ""
+  statistics_database:
+    description: Where the extension is, when the application's database does not have it.
+    type: str
+    default: postgres
   targets:
     description: What must hold.
     type: dict

@@ -11,9 +11,8 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 __all__ = ["LEVELS", "Hide", "Line", "at_least", "duration_of", "moment", "parse", "pattern_of"]
 
@@ -52,10 +51,10 @@ _VARIABLE = (
     (re.compile(r"\d+(?:\.\d+)?", re.ASCII), "<n>"),
 )
 _PATTERN_LENGTH = 160
+_SAME_DIGITS = str.maketrans("123456789", "000000000")
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line. ``epoch`` None: it tells no time. ``kind``: json, plain, other."""
 
     text: str
@@ -215,8 +214,13 @@ def pattern_of(line: Line, hide: Hide = str) -> str:
     return f"{line.logger or '-'}: {_normalised(hide(line.message))}{trouble}"
 
 
-@lru_cache(maxsize=4096)
 def _normalised(message: str) -> str:
+    # Which digits they are makes no difference in the end: thousands of messages are one here.
+    return _normalised_shape(message.translate(_SAME_DIGITS))
+
+
+@lru_cache(maxsize=4096)
+def _normalised_shape(message: str) -> str:
     text = message[: 4 * _PATTERN_LENGTH]
     for pattern, name in _VARIABLE:
         text = pattern.sub(name, text)

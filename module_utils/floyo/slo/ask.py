@@ -185,8 +185,11 @@ def _distribution(values: list[float]) -> dict[str, float]:
 # --- the database ----------------------------------------------------------------------------------------------------
 
 
-def query_figures(database_url: str, role: str) -> dict[str, Any]:
-    """What pg_stat_statements counts of this database's statements, without their texts; of one role when named."""
+def query_figures(database_url: str, role: str, statistics_database: str) -> dict[str, Any]:
+    """What pg_stat_statements counts of this database's statements, without their texts; of one role when named.
+
+    The extension's view covers all databases; it may be in another one than the application's.
+    """
     if PSYCOPG_IMPORT_ERROR:
         raise Unusable(
             "the Python package psycopg is not installed for this interpreter",
@@ -194,35 +197,42 @@ def query_figures(database_url: str, role: str) -> dict[str, Any]:
             next_step="apt-get install python3-psycopg",
         )
     url = parse_url(database_url)
+    settings: dict[str, Any] = {"connect_timeout": "5", **url.conninfo(), "application_name": "floyo-ops slo"}
+    settings["options"] = "-c statement_timeout=5000 -c lock_timeout=1000 -c default_transaction_read_only=on"
+    # Of the names that psycopg and libpq know, the one that parse_url gives.
+    wanted = str(settings["dbname"])
     with _explained(url.password or ""):
-        options = "-c statement_timeout=5000 -c lock_timeout=1000 -c default_transaction_read_only=on"
-        settings: dict[str, Any] = {"connect_timeout": "5", **url.conninfo(), "application_name": "floyo-ops slo"}
-        with psycopg.connect(**{**settings, "options": options}, autocommit=True) as connection:
-            where = connection.execute(
-                "SELECT n.nspname, e.extversion FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
-                " WHERE e.extname = 'pg_stat_statements'"
-            ).fetchone()
-            if where is None:
-                raise Unusable(
-                    f"{url} has no extension pg_stat_statements",
-                    code="NO_STATISTICS",
-                    next_step="CREATE EXTENSION pg_stat_statements; playbooks/provision.yml sets it up",
-                )
-            schema = '"' + str(where[0]).replace('"', '""') + '"'
-            kind = "_exec_time" if float(connection.info.server_version) >= 130000 else "_time"
-            rows = connection.execute(
-                f"SELECT s.calls, s.mean{kind}, s.stddev{kind}, s.min{kind}, s.max{kind}"  # noqa: S608 - our own words
-                f" FROM {schema}.pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid"
-                " LEFT JOIN pg_roles r ON r.oid = s.userid"
-                " WHERE d.datname = current_database() AND s.calls > 0 AND (%(role)s = '' OR r.rolname = %(role)s)",
-                {"role": role},
-            ).fetchall()
-            since = None
-            if connection.info.server_version >= 140000:
-                told = connection.execute(
-                    f"SELECT stats_reset FROM {schema}.pg_stat_statements_info"  # noqa: S608 - our own words
+        for name in dict.fromkeys((wanted, statistics_database or wanted)):
+            with psycopg.connect(**{**settings, "dbname": name}, autocommit=True) as connection:
+                where = connection.execute(
+                    "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
+                    " WHERE e.extname = 'pg_stat_statements'"
                 ).fetchone()
-                since = told[0].isoformat(timespec="seconds") if told and told[0] else None
+                if where is not None:
+                    return _statements(connection, '"' + str(where[0]).replace('"', '""') + '"', wanted, role)
+    raise Unusable(
+        f"neither {wanted} nor {statistics_database} has the extension pg_stat_statements",
+        code="NO_STATISTICS",
+        next_step="playbooks/provision.yml sets it up",
+    )
+
+
+def _statements(connection: Any, schema: str, database: str, role: str) -> dict[str, Any]:
+    version = connection.info.server_version
+    kind = "_exec_time" if version >= 130000 else "_time"
+    rows = connection.execute(
+        f"SELECT s.calls, s.mean{kind}, s.stddev{kind}, s.min{kind}, s.max{kind}"  # noqa: S608 - our own words
+        f" FROM {schema}.pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid"
+        " LEFT JOIN pg_roles r ON r.oid = s.userid"
+        " WHERE d.datname = %(database)s AND s.calls > 0 AND (%(role)s = '' OR r.rolname = %(role)s)",
+        {"database": database, "role": role},
+    ).fetchall()
+    since = None
+    if version >= 140000:
+        told = connection.execute(
+            f"SELECT stats_reset FROM {schema}.pg_stat_statements_info"  # noqa: S608 - our own words
+        ).fetchone()
+        since = told[0].isoformat(timespec="seconds") if told and told[0] else None
     names = ("calls", "mean_ms", "deviation_ms", "min_ms", "max_ms")
     return {"statements": [dict(zip(names, map(float, row))) for row in rows], "since": since}
 

@@ -48,6 +48,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "log_seconds": {"type": "int", "default": 3600},
     "database_url": {"type": "str", "no_log": True, "default": ""},
     "database_role": {"type": "str", "default": ""},
+    "statistics_database": {"type": "str", "default": "postgres"},
     "targets": {
         "type": "dict",
         "default": {},
@@ -194,7 +195,9 @@ def measure(params: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     look.looks()
     if "log" in params["want"]:
         _from_log(look, params)
-    look.once("queries", lambda: query_figures(params["database_url"], params["database_role"]))
+    look.once(
+        "queries", lambda: query_figures(params["database_url"], params["database_role"], params["statistics_database"])
+    )
     look.windows(_recalled(params["memory"]))
     if params["memory"] and look.remembered() and not check:
         _remember(params["memory"], look)
