@@ -54,7 +54,7 @@ options:
     type: str
     default: ""
   regex:
-    description: A regular expression that must be found in a line. Slower than O(text).
+    description: A regular expression that must be found in a line. Alone it is slower than O(text); both must hold.
     type: str
     default: ""
   ignore_case:
@@ -179,7 +179,7 @@ seconds:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible.module_utils.floyo.logs.glue import ARGUMENT_SPEC, MUTUALLY_EXCLUSIVE, look
+from ansible.module_utils.floyo.logs.glue import ARGUMENT_SPEC, look
 from ansible.module_utils.floyo.module import run
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    run(work, argument_spec=ARGUMENT_SPEC, mutually_exclusive=MUTUALLY_EXCLUSIVE, supports_check_mode=True)
+    run(work, argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
 
 
 if __name__ == "__main__":

@@ -277,7 +277,9 @@ def test_wrong_questions(ask: Any, log: Any) -> None:
     assert ask(since="soon")["code"] == "TIME_INVALID"
     assert ask(regex="(")["code"] == "REGEX_INVALID"
     assert ask(last=0)["code"] == "NOTHING_ASKED"
-    assert "mutually exclusive" in ask(text="a", regex="b")["msg"]
+    assert messages(ask(text="x", regex="[xy]")) == ["x"]
+    assert messages(ask(text="x", regex="", until="")) == ["x"]
+    assert messages(ask(text="x", regex="z[0-9]")) == []
 
 
 def test_check_mode_reads(run_module: Any, log: Any) -> None:

@@ -103,6 +103,13 @@ def test_levels_from_one_on() -> None:
             "floyo.api: x (OperationalError)",
         ),
         (
+            json.dumps(
+                {**JSON_LINE, "message": "99999999999999999999 1a2b3c4d5e", "exception": "  File x\nsa.exc.DataError: (psycopg) out of"
+                 " range\n[SQL: SELECT 1]\n(Background on this error at: https://sqlalche.me/e/21/9h9h)"}
+            ),
+            "floyo.api: <n> <hex> (DataError)",
+        ),
+        (
             json.dumps({**JSON_LINE, "message": "job 3f2504e0-4f89-11d3-9a0c-0305e82c3301 of 'Ann' at 10.0.0.7:5432"}),
             "floyo.api: job <uuid> of <text> at <address>",
         ),

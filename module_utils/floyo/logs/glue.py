@@ -17,7 +17,7 @@ from .lines import LEVELS, Line, moment, parse
 from .redact import Redactor, secret_values
 from .scan import Question, Tally, words_for
 
-__all__ = ["ARGUMENT_SPEC", "MUTUALLY_EXCLUSIVE", "look", "when"]
+__all__ = ["ARGUMENT_SPEC", "look", "when"]
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "path": {"type": "path", "default": "/var/log/floyo/app.log"},
@@ -42,7 +42,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "slower_than": {"type": "float", "default": 500.0},
     "environment_file": {"type": "path", "default": ""},
 }
-MUTUALLY_EXCLUSIVE = [("text", "regex")]
 
 _LINE_LENGTH = 2000
 _AGES = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}

@@ -47,10 +47,12 @@ _VARIABLE = (
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b", re.ASCII), "<address>"),
     (re.compile(r"'[^']*'|\"[^\"]*\""), "<text>"),
-    (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
+    (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
     (re.compile(r"\d+(?:\.\d+)?", re.ASCII), "<n>"),
 )
 _PATTERN_LENGTH = 160
+# The line of a traceback that says what was raised. SQLAlchemy goes on behind it, with the statement and an address.
+_RAISED = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:: |:?$)")
 _SAME_DIGITS = str.maketrans("123456789", "000000000")
 
 
@@ -111,7 +113,7 @@ def _from_json(text: str, value: Mapping[str, Any], epoch: Optional[float], loca
         _LEVEL_OF.get(str(_first(value, _LEVEL_KEYS) or "").upper(), ""),
         str(_first(value, _LOGGER_KEYS) or ""),
         str(_first(value, _TEXT_KEYS) or ""),
-        lines[-1].strip() if lines else "",
+        next((part for part in reversed(lines) if _RAISED.match(part)), lines[-1].strip() if lines else ""),
         duration,
     )
 
