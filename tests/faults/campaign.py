@@ -129,7 +129,7 @@ class Fleet:
         return self.podman("exec", self.container(host), "sh", "-c", command)
 
     def podman(self, *words: str) -> str:
-        return subprocess.run(["podman", *words], capture_output=True, text=True, check=False, timeout=120).stdout
+        return subprocess.run(["podman", *words], capture_output=True, text=True, check=False).stdout
 
     def container(self, host: str) -> str:
         return f"{FLEET['FLOYO_FLEET_NAME']}-{host}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 Change = tuple[str, str, str]
@@ -14,7 +15,8 @@ def changes(world: Any, name: str, *words: str, **variables: Any) -> set[Change]
         name, "--diff", *words, settings={"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}, **variables
     )  # fmt: skip
     assert done.rc == 0, done.output
-    report, _ = json.JSONDecoder().raw_decode(done.output[done.output.index("\n{\n") + 1 :])
+    # Tables are printed before the report.
+    report, _ = json.JSONDecoder().raw_decode(re.split(r"^(?={$)", done.output, maxsplit=1, flags=re.MULTILINE)[-1])
     return {
         (host, task["task"]["name"], thing)
         for play in report["plays"]
@@ -25,15 +27,20 @@ def changes(world: Any, name: str, *words: str, **variables: Any) -> set[Change]
 
 
 def objects(result: dict[str, Any]) -> list[str]:
-    found = []
+    found: list[str] = []
     for one in result.get("results") or [result]:
         if one.get("changed"):
-            diffs = one.get("diff") or []
-            diffs = diffs if isinstance(diffs, list) else [diffs]
-            found += [str(diff.get("after_header") or one.get("item", "")) for diff in diffs] or [
-                str(one.get("item", ""))
+            diffs = one.get("diff") or [{}]
+            found += [
+                named(diff) or str(one.get("item", "")) for diff in (diffs if isinstance(diffs, list) else [diffs])
             ]
     return found
+
+
+def named(diff: dict[str, Any]) -> str:
+    """The object that a diff is about. Its other header may be the controller's temporary file."""
+    before = diff.get("before")
+    return str(diff.get("before_header") or (before.get("path", "") if isinstance(before, dict) else ""))
 
 
 def tasks(found: set[Change], host: str) -> list[str]:
