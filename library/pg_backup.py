@@ -70,6 +70,8 @@ options:
   about:
     description:
       - What the manifest says of the application. C(release), C(version), C(commit) and C(reason) are shown in the list.
+      - C(as_of) is the moment of what is in a dump that was taken from a recovered server (module pg_archive). It is then
+        C(created) in the list.
     type: dict
     default: {}
   version_table:
@@ -150,6 +152,10 @@ options:
     description: Take a backup of the live database before O(state=restored) replaces it.
     type: bool
     default: true
+  safety_directory:
+    description: Where that backup goes. Empty, into O(directory).
+    type: path
+    default: ""
   application_role:
     description:
       - For O(state=restored), a role that gets the rights to read and write rows that role floyo_postgres gives, in place
@@ -193,7 +199,9 @@ options:
     type: dict
     default: {}
   needed_heads:
-    description: For O(state=pruned), alembic revisions of which the newest sound and the newest drilled backup stay.
+    description:
+      - For O(state=pruned), alembic revisions of which the newest sound and the newest drilled backup stay. C([all]) means
+        every revision that there is a backup of, for whoever does not know which the releases need.
     type: list
     elements: str
     default: []
@@ -445,6 +453,7 @@ ARGUMENTS = {
     "expected_heads": {"type": "list", "elements": "str"},
     "expected_schema": {"type": "str", "default": ""},
     "safety_backup": {"type": "bool", "default": True},
+    "safety_directory": {"type": "path", "default": ""},
     "application_role": {"type": "str", "default": ""},
     "accept_other_database": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 0},

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +14,7 @@ _SHARED = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _SHARED not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_SHARED)
 
-from ansible.module_utils.floyo.text import one_line
-
-try:
-    import apprise
-except ImportError:
-    apprise = None
-
-_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{0,19})://")
+from ansible.module_utils.floyo.notify import AVAILABLE, complaint, messages_to, plain
 
 
 class ActionModule(ActionBase):
@@ -51,11 +41,10 @@ class ActionModule(ActionBase):
         if not urls:
             result.update(skipped=True, skip_reason="no URL is configured")
             return result
-        if apprise is None:
+        if not AVAILABLE:
             raise AnsibleActionFail("the Python package apprise is not installed on the controller. Next: make setup.")
-        title = one_line(arguments["title"])
-        body = "\n".join(one_line(line) for line in arguments["body"].splitlines())
-        messages = [_Message(index, url, arguments["timeout"]) for index, url in enumerate(urls)]
+        title, body = plain(arguments["title"], arguments["body"])
+        messages = messages_to(urls, arguments["timeout"])
         if self._task.check_mode:
             result.update(would_send={"title": title, "body": body, "type": arguments["type"]})
         else:
@@ -63,79 +52,10 @@ class ActionModule(ActionBase):
                 message.send(title, body, arguments["type"])
         result["results"] = [message.outcome() for message in messages]
         result["notified"] = sum(item["sent"] for item in result["results"])
-        failed = [item for item in result["results"] if item["reason"]]
-        if failed:
-            sentence = (
-                f"{len(failed)} of {len(urls)} notifications cannot be sent: "
-                + "; ".join(f"URL {item['index']} ({item['scheme']}): {item['reason']}" for item in failed)
-                + ". Next: check the URLs, counted from 0, with the command apprise."
-            )
+        sentence = complaint(result["results"])
+        if sentence:
             if arguments["required"]:
                 result.update(failed=True, msg=sentence)
             else:
                 result["warnings"] = [sentence]
         return result
-
-
-class _Message:
-    """One URL and what became of the message to it. The URL itself holds secrets and is shown nowhere."""
-
-    def __init__(self, index: int, url: str, timeout: float) -> None:
-        matched = _SCHEME.match(url)
-        self._index = index
-        self._timeout = timeout
-        self._deadline = 0.0
-        self._logged: list[str] = []
-        self._sent: bool | None = None
-        self._reason = ""
-        self._thread: threading.Thread | None = None
-        # Sequential: the thread below is the only one, and a daemon, so that a service that hangs cannot keep Ansible.
-        self._service = apprise.Apprise.instantiate(url, asset=apprise.AppriseAsset(async_mode=False))
-        self._scheme = matched.group(1).lower() if matched and self._service else "unknown"
-        if self._service is None:
-            self._reason = "is not a URL that apprise knows"
-        else:
-            self._service.socket_connect_timeout = self._service.socket_read_timeout = timeout
-
-    def send(self, title: str, body: str, kind: str) -> None:
-        if self._service is not None:
-            self._deadline = time.monotonic() + self._timeout
-            self._thread = threading.Thread(target=self._deliver, args=(title, body, kind), daemon=True)
-            self._thread.start()
-
-    def outcome(self) -> dict[str, Any]:
-        if self._thread is not None:
-            self._thread.join(max(0.0, self._deadline - time.monotonic()))
-            if self._thread.is_alive():
-                self._reason = f"no answer within {self._timeout:g} s"
-            elif not self._sent:
-                self._reason = self._reason or _reason("\n".join(self._logged))
-        return {
-            "index": self._index,
-            "scheme": self._scheme,
-            "sent": bool(self._sent) and not self._reason,
-            "reason": self._reason,
-        }
-
-    def _deliver(self, title: str, body: str, kind: str) -> None:
-        sender = apprise.Apprise()
-        sender.add(self._service)
-        try:
-            sent = sender.notify(
-                body=body,
-                title=title,
-                notify_type=kind,
-                body_format=apprise.NotifyFormat.TEXT,
-                log_callback=lambda entry, _service: self._logged.append(entry.message),
-            )
-            self._sent = bool(sent)
-        except Exception as error:  # noqa: BLE001 - a service's plugin may raise anything; only its kind is safe to show
-            self._reason = f"apprise failed with {type(error).__name__}"
-
-
-def _reason(logged: str) -> str:
-    """Why apprise says that it failed. Its sentences may hold parts of the URL: only what is safe is taken."""
-    status = re.search(r"\berror=(\d{3})\b", logged)
-    if status:
-        return f"the service answered {status.group(1)}"
-    return "the service cannot be reached" if "onnection error" in logged else "the service did not take it"

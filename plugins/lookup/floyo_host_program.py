@@ -22,6 +22,10 @@ options:
   _terms:
     description: One directory on the controller for the packed file.
     required: true
+  program:
+    description: Which one.
+    choices: [floyo-release, floyo-backup]
+    default: floyo-release
 """
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -35,8 +39,11 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(f"{_SCRIPTS[0]} is missing: the checkout is not complete. Next: git status.")
         directory = Path(terms[0])
         directory.mkdir(parents=True, exist_ok=True)
-        target = directory / "floyo-release.pyz"
-        packed = subprocess.run([sys.executable, str(script), str(target)], capture_output=True, text=True, check=False)
+        self.set_options(var_options=variables, direct=kwargs)
+        program = str(self.get_option("program"))
+        target = directory / f"{program}.pyz"
+        words = [sys.executable, str(script), str(target), program]
+        packed = subprocess.run(words, capture_output=True, text=True, check=False)
         if packed.returncode != 0:
             raise AnsibleLookupError(f"{script.name} failed with {packed.returncode}: {packed.stderr.strip()}")
         return [base64.b64encode(target.read_bytes()).decode()]

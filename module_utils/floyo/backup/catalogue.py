@@ -131,7 +131,8 @@ def _entry(
         about = {key: str(manifest["about"].get(key) or "") for key in ("release", "version", "commit", "reason")}
         entry.update(
             about,
-            created=manifest["created"],
+            # A dump of a moment that was recovered from the archive is as old as what is in it.
+            created=str(manifest["about"].get("as_of") or manifest["created"]),
             sha256=manifest["dump"]["sha256"],
             database=manifest["database"],
             heads=manifest["alembic"].get("heads", []),

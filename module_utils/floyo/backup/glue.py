@@ -120,6 +120,8 @@ def _copied(copies: Copies, result: dict[str, Any]) -> dict[str, Any]:
 def _safety(parameters: Mapping[str, Any], store: Store, check_mode: bool, reason: str) -> dict[str, Any]:
     """A backup of what a restore is about to replace. That it looks otherwise than the one before is no surprise."""
     more = {"label": "", "accept_shrink": False, "about": {**(parameters["about"] or {}), "reason": reason}}
+    if parameters["safety_directory"]:
+        store = Store(parameters["safety_directory"])
     result = _Backup({**parameters, **more}, store, check_mode=check_mode).result()
     return dict(result["backup"])
 

@@ -86,12 +86,16 @@ class Prune:
         kept = retained(
             entries,
             self.keep,
-            needed_heads=self.asked["needed_heads"],
+            needed_heads=self.needed(entries),
             busy=[record["label"] for record in self.store.running()],
             pinned=self.asked["pinned"],
             remove_damaged=self.asked["remove_damaged"],
         )
         return [{"label": e["label"], "size": e["size"], "reasons": list(k.reasons)} for e, k in zip(entries, kept)]
+
+    def needed(self, entries: list[dict[str, Any]]) -> list[str]:
+        asked: list[str] = self.asked["needed_heads"]
+        return sorted({head for entry in entries for head in entry["heads"]}) if asked == ["all"] else asked
 
     def found_damage(self) -> bool:
         """Read the newest sound backup of each database again, before anything is removed in trust of it."""
@@ -118,7 +122,7 @@ class Prune:
         kept = retained(
             there.entries,
             self.keep,
-            needed_heads=self.asked["needed_heads"],
+            needed_heads=self.needed(there.entries),
             pinned=self.asked["pinned"],
             remove_damaged=self.asked["remove_damaged"],
         )
