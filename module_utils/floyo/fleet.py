@@ -48,7 +48,9 @@ def by_hand(infos: Mapping[str, Info]) -> dict[str, str]:
     """Hosts whose last switch was not a run's but somebody's on the host itself: who, to what, when and why."""
     found = {}
     for host, info in _usable(infos).items():
-        last = next((entry for entry in reversed(info["history"]) if entry["outcome"] == "switched"), {})
+        last: dict[str, Any] = next(
+            (entry for entry in reversed(info["history"]) if entry["outcome"] == "switched"), {}
+        )
         # A run brings the token of its lease; the host's own command has none.
         if last.get("at") and last.get("token") is None:
             when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(last["at"]))

@@ -231,7 +231,7 @@ def test_the_token_is_in_no_argument_list(application: Application, root: Path) 
 def haproxy(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """A socket that answers as HAProxy's does."""
     stopped = threading.Event()
-    listeners = []
+    listeners: list[socket.socket] = []
 
     def start(*rows: tuple[int, int, int], pid: int = 7) -> str:
         path = f"{tmp_path}/{len(listeners)}.sock"
