@@ -582,6 +582,27 @@ def test_a_drill_that_finds_something(site: Site, monkeypatch: pytest.MonkeyPatc
     assert site.listed(label)["verified"] is before["verified"] is True
 
 
+def test_somebody_whom_we_may_not_end_is_in_the_copy(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autovacuum comes to a new database by itself. Here a superuser's session stands for it, which leaves soon."""
+    site.take()
+    real, forced = copy.Copy.settle, []
+
+    def settle(self: copy.Copy, name: str) -> Any:
+        found = real(self, name)
+        other = psycopg.connect(site.server.url_for(name))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            site.sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+        forced.append(name)
+        timer = threading.Timer(1.0, other.close)
+        timer.daemon = True
+        timer.start()
+        return found
+
+    monkeypatch.setattr(copy.Copy, "settle", settle)
+    site.good("drilled")
+    assert (len(forced), site.beside()) == (1, [])
+
+
 def test_a_drill_without_backups(site: Site) -> None:
     assert site.run("drilled")["code"] == "NO_BACKUP"
     assert site.run("drilled", label="20200101T000000Z-000000")["code"] == "LABEL_UNKNOWN"

@@ -26,6 +26,7 @@ __all__ = ["Cluster", "Database", "quoted"]
 _TICK = 0.05
 # The server itself waits 5 s for sessions to end before it refuses to rename.
 _STILL_USED = "55006"
+_NOT_ALLOWED = "42501"
 _LISTED = 5
 # Sessions that we may end: the server's own rule for pg_terminate_backend.
 _OURS_TO_END = (
@@ -169,7 +170,15 @@ class Cluster(Server):
 
     def drop(self, name: str) -> None:
         """With the sessions that a killed run has left in it."""
-        self._rows(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+        try:
+            self._rows(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+        except FloyoError as error:
+            if error.details.get("sqlstate") != _NOT_ALLOWED:
+                raise
+            # Somebody is in it whom we may not end, such as autovacuum. Without force the server makes that one leave,
+            # and waits a little for others.
+            with self._ending_sessions([name]):
+                self._rows(f"DROP DATABASE IF EXISTS {quoted(name)}")
 
     # --- the exchange -------------------------------------------------------------------------------------------------
 
