@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """How long floyo_logs takes against grep and jq, on one large file. Prints ratios.
 
-    make bench OPTIONS="logs"                  1 GB of JSON lines, 5 rounds
-    make bench OPTIONS="logs --size 200"       MB
+    make bench OPTIONS=--logs                  1 GB of JSON lines, 5 rounds
+    make bench OPTIONS="--logs --size 200"     MB
 
     search     the newest hundred lines with a word, and how many there are, against ``grep WORD | tail -100``
     patterns   errors counted by what they have in common, against ``jq`` and ``sort | uniq -c`` (on a tenth of the file,
