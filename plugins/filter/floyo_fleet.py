@@ -14,6 +14,7 @@ if _SHARED not in ansible.module_utils.__path__:
 
 from ansible.module_utils.floyo import fleet
 from ansible.module_utils.floyo.errors import FloyoError
+from ansible.module_utils.floyo.report.deploy import deploy_report
 
 DOCUMENTATION = """
 name: floyo_rollback_target
@@ -48,6 +49,7 @@ class FilterModule:
         return {
             "floyo_by_hand": fleet.by_hand,
             "floyo_contract_blockers": fleet.contract_blockers,
+            "floyo_deploy_report": deploy_report,
             "floyo_deploy_rows": fleet.deploy_rows,
             "floyo_fleet_gates": fleet.fleet_gates,
             "floyo_health_row": fleet.health_row,

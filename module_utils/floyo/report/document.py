@@ -21,6 +21,12 @@ __all__ = ["SCHEMA", "TONES", "made", "moment", "spans", "stem"]
 SCHEMA = 1
 TONES = ("good", "doubtful", "bad", "unknown")
 
+VERDICTS = {
+    "pass": "good", "warn": "doubtful", "fail": "bad", "inconclusive": "unknown",
+    "healthy": "good", "degraded": "doubtful", "unhealthy": "bad",
+}  # fmt: skip
+"""The words of findings and of floyo_health."""
+
 # A page is for people and stays small; what is cut is counted on it.
 MAX_ROWS = 500
 MAX_LINES = 400
@@ -31,6 +37,10 @@ NAME_LIMIT = 200
 _KIND = re.compile(r"[a-z][a-z_]*")
 # A page beside this one, or a place in it: nothing that a browser would run or fetch from elsewhere.
 _LINK = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*\.(?:html|json))?(?:#[A-Za-z0-9_-]+)?")
+_FINDING = {
+    "check": "check", "object": "object", "verdict": "verdict", "value": "found", "threshold": "limit",
+    "sample": "measured over", "message": "what it means", "next_step": "next",
+}  # fmt: skip
 _COLUMN = ("key", "label", "align")
 
 
@@ -62,8 +72,9 @@ def made(
     """The document. Raises Unusable naming the section that is not what it must be."""
     if not _KIND.fullmatch(kind):
         raise _wrong(f"the report's kind {shorten(kind, 40)}", "lower case letters and underscores")
+    verdict = VERDICTS.get(verdict, verdict)
     if verdict not in TONES:
-        raise _wrong(f"the verdict {shorten(verdict, 40)}", f"one of {', '.join(TONES)}")
+        raise _wrong(f"the verdict {shorten(verdict, 40)}", f"one of {', '.join((*TONES, *VERDICTS))}")
     return {
         "schema": SCHEMA,
         "kind": kind,
@@ -103,7 +114,7 @@ def _section(given: Any, number: int) -> dict[str, Any]:
         raise _wrong(f"section {number} of the report", f"a mapping whose type is one of {', '.join(_READERS)}")
     place = f"section {number} ({given['type']} {shorten(given.get('title', ''), 40)})"
     section = {
-        "type": given["type"],
+        "type": "table" if given["type"] == "findings" else given["type"],
         "title": shorten(given.get("title") or str(given["type"]).capitalize(), NAME_LIMIT),
         "intro": shorten(given.get("intro") or "", CELL_LIMIT),
         "folded": bool(given.get("folded", False)),
@@ -166,6 +177,17 @@ def _table(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _findings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Findings as our looks return them, as a table; what nobody has filled in has no column."""
+    rows = [
+        {name: finding.get(name) for name in _FINDING} | {"verdict": {"text": str(finding["verdict"]), "tone": VERDICTS[finding["verdict"]]}}
+        for finding in given["findings"]
+    ]
+    filled = [name for name in _FINDING if name in ("check", "verdict") or any(row[name] not in (None, "") for row in rows)]
+    columns = [{"key": name, "label": _FINDING[name]} for name in filled]
+    return _table({"columns": columns, "rows": rows})
+
+
 def _cell(value: Any) -> Any:
     """A value, or ``{text, tone, href}``."""
     if isinstance(value, Mapping) and "text" in value:
@@ -180,7 +202,6 @@ def _timeline(given: Mapping[str, Any]) -> dict[str, Any]:
     rows = [
         {
             "label": shorten(row["label"], NAME_LIMIT),
-            "group": bool(row.get("group", False)),
             "result": shorten(row.get("result") or "", NAME_LIMIT),
             "tone": _tone(row.get("tone")),
             "spans": spans(row.get("spans") or ()),
@@ -250,14 +271,20 @@ def _bars(given: Mapping[str, Any]) -> dict[str, Any]:
 def _text(given: Mapping[str, Any]) -> dict[str, Any]:
     lines = given["lines"].splitlines() if isinstance(given["lines"], str) else list(given["lines"])
     return {
-        "lines": [shorten(line, CELL_LIMIT) for line in lines[-MAX_LINES:]],
+        "lines": [_indented(str(line)) for line in lines[-MAX_LINES:]],
         "left_out": max(len(lines) - MAX_LINES, 0),
     }
+
+
+def _indented(line: str) -> str:
+    """One line of a log, with the blanks that it begins with."""
+    return " " * min(len(line) - len(line.lstrip(" ")), 40) + shorten(line, CELL_LIMIT)
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "tiles": _tiles,
     "table": _table,
+    "findings": _findings,
     "timeline": _timeline,
     "lines": _lines,
     "bars": _bars,

@@ -39,9 +39,8 @@ class Step:
         return all(word == "skipped" for _, _, word in self.hosts.values())
 
     @property
-    def tone(self) -> str:
-        words = {word for _, _, word in self.hosts.values()}
-        return "bad" if words & {"failed", "unreachable"} else "good"
+    def failed(self) -> bool:
+        return any(word in ("failed", "unreachable") for _, _, word in self.hosts.values())
 
 
 class Journal:
@@ -91,27 +90,28 @@ def timeline(journal: Journal, now: float) -> list[dict[str, Any]]:
 
     Phases of a play that goes batch by batch are one row for each batch. What only orders or computes shows in none.
     """
-    return [*_phases(journal, now), *_switches(journal, now)]
+    return [*_phases(journal), *_switches(journal, now)]
 
 
-def _phases(journal: Journal, now: float) -> list[dict[str, Any]]:
+def _phases(journal: Journal) -> list[dict[str, Any]]:
     sizes: dict[tuple[str, int], set[str]] = {}
     rows: dict[tuple[str, int, str], dict[str, Any]] = {}
     batches: dict[str, int] = {}
     for step in journal.steps:
         batches[step.play] = max(batches.get(step.play, 1), step.batch)
     for step in journal.steps:
-        if step.idle:
-            continue
+        if step.idle or step.end is None:
+            continue  # nobody did anything; or it is the report itself
         split = batches[step.play] > 1
         key = (step.play, step.batch, "" if split else step.phase or step.name)
         hosts = sizes.setdefault((step.play, step.batch), set())
         hosts.update(step.hosts)
-        label = f"{step.play}: batch {step.batch}" if split else key[2]
+        label = f"{step.play.partition(',')[0]}: batch {step.batch}" if split else key[2]
         row = rows.setdefault(key, {"label": label, "spans": [], "result": "", "tone": "", "split": split})
-        end = now if step.end is None else step.end
-        tone = step.tone
-        if tone == "bad":
+        end = step.end
+        # Blue while all goes well: green is for what was proven, host by host.
+        tone = "bad" if step.failed else ""
+        if tone:
             row.update(tone="bad", result="failed")
         last = row["spans"][-1] if row["spans"] else None
         # One stretch for what follows itself without a pause.
@@ -134,7 +134,7 @@ def _switches(journal: Journal, now: float) -> list[dict[str, Any]]:
         for host, (begin, end, word) in step.hosts.items():
             if word == "skipped":
                 continue
-            row = rows.setdefault(host, {"label": host, "group": False, "spans": []})
+            row = rows.setdefault(host, {"label": host, "spans": []})
             row["spans"].append(
                 {"begin": begin, "end": now if end is None else end, "label": step.name, "tone": _TONES.get(word, "unknown")}
             )

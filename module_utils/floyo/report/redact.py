@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-__all__ = ["HIDDEN", "hide", "secret_values"]
+__all__ = ["HIDDEN", "hide", "is_secret", "secret_values"]
 
 HIDDEN = "(hidden)"
 # A shorter one is in too many innocent words.
@@ -16,11 +16,16 @@ _NAME = re.compile(r"(?i)(?:password|passwd|secrets?|token|api_?key|secret_?key|
 _USERINFO = re.compile(r"(?i)([a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s@/]+@")
 
 
+def is_secret(name: str) -> bool:
+    """Whether a variable's name says that its value is secret."""
+    return bool(_NAME.search(name))
+
+
 def secret_values(variables: Mapping[str, Any]) -> list[str]:
     """The texts that no report may hold: values of variables whose names say so, and passwords inside of URLs. Longest first."""
     found: set[str] = set()
     for name, value in variables.items():
-        if _NAME.search(name):
+        if is_secret(name):
             for text in _texts(value):
                 found.update(_forms(text))
     return sorted((text for text in found if len(text) >= _SHORTEST), key=lambda text: (-len(text), text))
