@@ -1,4 +1,4 @@
-"""The host program as action plugins call it: one light remote execution instead of a module's start (controller only)."""
+"""What plugins on the controller share: the host program in one light remote execution, and names of tasks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any, Optional
 
+from ansible.playbook.task_include import TaskInclude
+
 from .errors import Unusable
 
-__all__ = ["ask_program", "program_digest"]
+__all__ = ["ask_program", "phase_of", "program_digest", "short_name"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = "/usr/bin/floyo-release"
@@ -51,3 +53,18 @@ def program_digest() -> str:
     module = module_from_spec(spec)
     loader.exec_module(module)
     return hashlib.sha256(module.pack()).hexdigest()
+
+
+def short_name(task: Any) -> str:
+    """A task's name without that of its role."""
+    return str(task.get_name()).strip().rpartition(" : ")[2]
+
+
+def phase_of(task: Any) -> str:
+    """What the playbook calls the step that a task belongs to: the outermost include or import around it."""
+    phase, parent = "", task._parent
+    while parent is not None:
+        if isinstance(parent, TaskInclude):
+            phase = short_name(parent)
+        parent = getattr(parent, "_parent", None)
+    return phase

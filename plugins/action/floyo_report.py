@@ -75,7 +75,13 @@ class ActionModule(ActionBase):
             strange=strange,
         )
         rows = [
-            {"when": one["began"], "what": one["kind"], "result": one.get("word"), "title": one.get("title"), "name": one["name"]}
+            {
+                "when": one["began"],
+                "what": one["kind"],
+                "result": one.get("word"),
+                "title": one.get("title"),
+                "name": one["name"],
+            }
             for one in documents
         ]
         return {"reports": rows, "page": "" if self._task.check_mode else shelf.put_index(made)}

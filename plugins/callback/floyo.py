@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+import atexit
 import collections
+import os
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as Default
+from ansible.utils.helpers import pct_to_int
+
+# Controller plugins do not see the project's module_utils by themselves: that setting is for what is sent to hosts.
+_SHARED = str(Path(__file__).resolve().parents[2] / "module_utils")
+if _SHARED not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_SHARED)
+
+from ansible.module_utils.floyo.controller import phase_of, short_name
+from ansible.module_utils.floyo.progress import Footer, Progress, listed
 
 DOCUMENTATION = """
 name: floyo
 type: stdout
-short_description: One line for each task, with its time and the hosts that changed
+short_description: One line for each task, with its time and the hosts that changed, and where the run is
 description:
-  - A task that only finds things as they should be is one quiet line. One that changes something names the hosts. What
-    takes long says so while it runs. Includes and skipped tasks are not shown.
+  - A task that only finds things as they should be is one quiet line. One that changes something names the hosts. The
+    line begins with the step of the playbook; a play that goes batch by batch says which one. Includes and skipped
+    tasks are not shown.
+  - On a terminal three lines at the bottom say what runs, on which hosts, for how long, and what is done. Elsewhere
+    (no terminal, C(CI) in the environment, C(TERM=dumb)) what takes long says so while it runs, on lines of their own.
   - Failures, warnings, diffs and the recap look as in Ansible's own output. With C(-v) all of it does.
   - C(ANSIBLE_STDOUT_CALLBACK=ansible.builtin.default) gives Ansible's own output.
+options:
+  progress:
+    description: C(plain) has no lines at the bottom, C(auto) has them on a terminal.
+    type: str
+    choices: [auto, plain]
+    default: auto
+    env:
+      - name: FLOYO_PROGRESS
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -37,8 +62,8 @@ _SILENT = (
     "floyo_plan",
     "floyo_table",
 )
-# More changed hosts than this are counted and not named.
-NAMED = 4
+# Seconds between two looks at the clock by the lines at the bottom.
+TICK = 1.0
 
 
 class CallbackModule(Default):
@@ -53,6 +78,11 @@ class CallbackModule(Default):
         self._begin = 0.0
         self._hosts: dict[str, list[str]] = collections.defaultdict(list)
         self._timer: threading.Timer | None = None
+        self._progress = Progress(time.monotonic())
+        self._footer: Footer | None = None
+        self._ended = threading.Event()
+        self._play_uuid = ""
+        self._batch = 0
 
     # --- what is shown -------------------------------------------------------------------------------------------------
 
@@ -66,10 +96,13 @@ class CallbackModule(Default):
         self._display.display(f"  {word:<8}{took}  {text}", color=colour)
 
     def _still(self, since: float, name: str) -> None:
-        self._line("...", name, C.COLOR_VERBOSE, time.monotonic() - since)
+        where = f" ({self._progress.hosts})" if self._progress.hosts else ""
+        self._line("...", f"{name}{where}", C.COLOR_VERBOSE, time.monotonic() - since)
         self._watch(REMINDER, since, name)
 
     def _watch(self, after: float, since: float, name: str) -> None:
+        if self._footer:
+            return  # it tells all the time
         self._timer = threading.Timer(after, self._still, (since, name))
         self._timer.daemon = True
         self._timer.start()
@@ -82,8 +115,7 @@ class CallbackModule(Default):
         changed, good = self._hosts.pop("changed", []), self._hosts.pop("ok", [])
         self._hosts.clear()
         if changed:
-            shown = ", ".join(sorted(changed)) if len(changed) <= NAMED else f"{len(changed)} hosts"
-            self._line("changed", f"{self._name}: {shown}", C.COLOR_CHANGED, time.monotonic() - self._begin)
+            self._line("changed", f"{self._name}: {listed(changed)}", C.COLOR_CHANGED, time.monotonic() - self._begin)
         elif good:
             self._line("ok", self._name, C.COLOR_OK, time.monotonic() - self._begin)
 
@@ -92,13 +124,41 @@ class CallbackModule(Default):
         if self._free:
             # Every host is elsewhere: only what it changes is of interest.
             if word == "changed":
-                self._line(word, f"{_short(result.task)}: {host}", C.COLOR_CHANGED)
+                self._line(word, f"{short_name(result.task)}: {host}", C.COLOR_CHANGED)
             return
         place = self.host_label(result).rpartition(" -> ")[2].partition("(")[0]
         if place not in self._hosts[word]:
             self._hosts[word].append(place)
 
+    # --- the lines at the bottom ----------------------------------------------------------------------------------------
+
+    def _open_footer(self) -> None:
+        stream = sys.stdout
+        wanted = self.get_option("progress") == "auto" and not self._plain and stream.isatty()
+        if not wanted or os.environ.get("CI") or os.environ.get("TERM", "dumb") == "dumb":
+            return
+        self._footer = Footer(stream)
+        atexit.register(self._footer.close)  # whatever ends the run, the terminal is whole again
+        threading.Thread(target=self._tick, daemon=True).start()
+
+    def _tick(self) -> None:
+        while not self._ended.wait(TICK):
+            self._draw()
+
+    def _draw(self) -> None:
+        footer = self._footer
+        if footer and not self._ended.is_set():
+            footer.show(self._progress.lines(time.monotonic(), footer.width))
+
     # --- events -------------------------------------------------------------------------------------------------------
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        super().v2_playbook_on_start(playbook)
+        self._open_footer()
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        super().v2_runner_on_start(host, task)
+        self._progress.start_host(host.name)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._flush()
@@ -107,7 +167,22 @@ class CallbackModule(Default):
             super().v2_playbook_on_play_start(play)
             return
         self._play = play
-        self._display.display(f"\n{play.get_name().strip()}", color=C.COLOR_HIGHLIGHT)
+        name, batch = play.get_name().strip(), self._batch_of(play)
+        self._progress.start_play(name, batch)
+        self._display.display(f"\n{name}{f': {batch}' if batch else ''}", color=C.COLOR_HIGHLIGHT)
+
+    def _batch_of(self, play: Any) -> str:
+        """``batch 2 of 3 (backend2, backend3)``; empty when the play takes all its hosts at once."""
+        self._batch = self._batch + 1 if play._uuid == self._play_uuid else 1
+        self._play_uuid = play._uuid
+        if not play.serial:
+            return ""
+        inventory = play.get_variable_manager()._inventory
+        total = _batches(play.serial, len(inventory.get_hosts(play.hosts, ignore_restrictions=True)))
+        if total < 2:
+            return ""
+        hosts = [host.name for host in inventory.get_hosts(play.hosts)]
+        return f"batch {self._batch} of {total} ({listed(hosts)})"
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         self._start(task, "TASK")
@@ -127,10 +202,28 @@ class CallbackModule(Default):
         self._task_type_cache[task._uuid] = prefix
         self._last_task_name = task.get_name().strip()
         self._begin = time.monotonic()
-        self._name = _short(task)
+        phase, short = phase_of(task), short_name(task)
+        self._name = f"{phase}: {short}" if phase and phase != short else short
+        self._progress.start_task(short, phase, self._begin)
+        self._draw()
         self._watch(PATIENCE, self._begin, self._name)
 
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        self._end_host(result, "ok" if ignore_errors else "failed")
+        super().v2_runner_on_failed(result, ignore_errors)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        self._end_host(result, "unreachable")
+        super().v2_runner_on_unreachable(result)
+
+    def _end_host(self, result: Any, word: str) -> None:
+        self._progress.end_host(result.host.get_name(), word)
+        self._draw()
+
     def v2_runner_on_ok(self, result: Any) -> None:
+        self._end_host(result, "changed" if result.result.get("changed") else "ok")
+        if result.task.action == "floyo_table":
+            self._progress.judge(result.result.get("rows") or ())
         if self._plain or self._run_is_verbose(result):
             super().v2_runner_on_ok(result)  # also what a task wants to be read, such as a debug message
             return
@@ -142,6 +235,7 @@ class CallbackModule(Default):
         self._handle_warnings_and_exception(result)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
+        self._end_host(result, "skipped")
         if self._plain:
             super().v2_runner_on_skipped(result)
 
@@ -165,9 +259,18 @@ class CallbackModule(Default):
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         self._flush()
+        self._ended.set()
+        if self._footer:
+            self._footer.close()
         super().v2_playbook_on_stats(stats)
 
 
-def _short(task: Any) -> str:
-    """The task's name without that of its role."""
-    return str(task.get_name()).strip().rpartition(" : ")[2]
+def _batches(serial: list[Any], hosts: int) -> int:
+    """How many batches Ansible makes of so many hosts: the last size goes on until all are done."""
+    count, left = 0, hosts
+    while left > 0:
+        size = pct_to_int(serial[min(count, len(serial) - 1)], hosts)
+        if size <= 0:
+            return count + 1
+        count, left = count + 1, left - size
+    return count

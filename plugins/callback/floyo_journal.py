@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import ansible.module_utils
-from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback import CallbackBase
 
 # Controller plugins do not see the project's module_utils by themselves: that setting is for what is sent to hosts.
@@ -15,6 +14,7 @@ _SHARED = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _SHARED not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_SHARED)
 
+from ansible.module_utils.floyo.controller import phase_of, short_name
 from ansible.module_utils.floyo.report.journal import RUN
 
 DOCUMENTATION = """
@@ -50,7 +50,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         state = task.args.get("state", "") if isinstance(task.args, dict) else ""
         RUN.start_task(
-            task._uuid, _short(task), phase=phase_of(task), action=task.action, state=str(state), at=time.time()
+            task._uuid, short_name(task), phase=phase_of(task), action=task.action, state=str(state), at=time.time()
         )
 
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
@@ -76,18 +76,3 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         RUN.end_task(time.time())
-
-
-def phase_of(task: Any) -> str:
-    """The name of the outermost include or import that the task comes from: what the playbook calls the step."""
-    phase, parent = "", task._parent
-    while parent is not None:
-        if isinstance(parent, TaskInclude):
-            phase = str(parent.get_name()).strip().rpartition(" : ")[2]
-        parent = getattr(parent, "_parent", None)
-    return phase
-
-
-def _short(task: Any) -> str:
-    """The task's name without that of its role."""
-    return str(task.get_name()).strip().rpartition(" : ")[2]

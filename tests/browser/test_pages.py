@@ -22,7 +22,9 @@ def test_a_page_asks_for_nothing_and_complains_about_nothing(look: Look, name: s
     assert page.noticed == []
     assert page.locator("script").count() == 0
     # Nothing on it could leave it: what a link leads to lies beside it.
-    addresses = page.evaluate("[...document.querySelectorAll('[src],[href]')].map(e => e.getAttribute('src') || e.getAttribute('href'))")
+    addresses = page.evaluate(
+        "[...document.querySelectorAll('[src],[href]')].map(e => e.getAttribute('src') || e.getAttribute('href'))"
+    )
     assert [one for one in addresses if ":" in one and one != "data:,"] == []
     assert [one for one in addresses if one.startswith("/")] == []
 
@@ -62,7 +64,14 @@ def test_a_deploy_tells_its_story(look: Look) -> None:
     page = look("deploy")
     assert page.locator(".verdict").inner_text().split()[0] == "failed"
     hosts = page.get_by_role("region", name="Hosts", exact=True).get_by_role("table")
-    assert hosts.get_by_role("columnheader").all_inner_texts() == ["host", "from", "runs now", "seconds", "result", "health"]
+    assert hosts.get_by_role("columnheader").all_inner_texts() == [
+        "host",
+        "from",
+        "runs now",
+        "seconds",
+        "result",
+        "health",
+    ]
     assert hosts.get_by_role("row").count() == 6
     assert hosts.get_by_role("rowheader").first.inner_text() == "backend1"
     lanes = page.get_by_role("region", name="Who switched when", exact=True).get_by_role("table")
@@ -145,7 +154,9 @@ def test_paper_shows_what_is_folded(look: Look) -> None:
 
 def test_states_differ_by_more_than_colour(look: Look) -> None:
     page = look("deploy")
-    shapes = page.evaluate("[...document.querySelectorAll('main .state')].map(e => [e.className, e.querySelector('use').getAttribute('href')])")
+    shapes = page.evaluate(
+        "[...document.querySelectorAll('main .state')].map(e => [e.className, e.querySelector('use').getAttribute('href')])"
+    )
     assert {tuple(one) for one in shapes} >= {
         ("state good", "#icon-good"), ("state bad", "#icon-bad"), ("state doubtful", "#icon-doubtful"), ("state unknown", "#icon-unknown"),
     }  # fmt: skip

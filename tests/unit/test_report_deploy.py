@@ -12,7 +12,10 @@ from ansible.module_utils.floyo.report.deploy import deploy_report
 from ansible.module_utils.floyo.report.traffic import lost, rates, samples
 
 OLD, NEW = "v1-aaaaaaaa", "v2-bbbbbbbb"
-GATES = [{"gate": "disk", "result": "ok", "found": "x", "next": ""}, {"gate": "team", "result": "warn", "found": "", "next": ""}]
+GATES = [
+    {"gate": "disk", "result": "ok", "found": "x", "next": ""},
+    {"gate": "team", "result": "warn", "found": "", "next": ""},
+]
 SHARED: dict[str, Any] = {
     "__floyo_deploy_build": {
         "release": NEW,
@@ -59,7 +62,10 @@ def whole(report: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_good_deploy() -> None:
     hosts = {
-        "a": host(__floyo_deploy_traffic_before=counted(csv(100, 1, 10)), __floyo_deploy_traffic_after=counted(csv(300, 1, 20))),
+        "a": host(
+            __floyo_deploy_traffic_before=counted(csv(100, 1, 10)),
+            __floyo_deploy_traffic_after=counted(csv(300, 1, 20)),
+        ),
         "b": host(__floyo_deploy_traffic_before=counted(csv(100, 1, 10)), __floyo_deploy_seen=counted(csv(400, 3, 30))),
     }
     made = whole(deploy_report(hosts, "deploy v2", {}, backend="floyo"))
@@ -87,7 +93,12 @@ def test_a_failed_batch_says_why_and_what_was_put_back() -> None:
     assert (made["verdict"], made["word"]) == ("bad", "put back")
     assert made["facts"]["put_back"] == 1
     assert made["facts"]["failed_hosts"] == ["b"]
-    assert made["by_title"]["What failed"]["lines"] == ["b:", "  v2 did not come up.", "  Last lines:", "    ImportError: x"]
+    assert made["by_title"]["What failed"]["lines"] == [
+        "b:",
+        "  v2 did not come up.",
+        "  Last lines:",
+        "    ImportError: x",
+    ]
 
 
 def test_a_deploy_that_stopped_at_the_gates_touched_nothing() -> None:
@@ -119,7 +130,9 @@ def test_nothing_at_all_is_known() -> None:
     assert whole(deploy_report({"a": {}}, "deploy", {"a": ""}, started=False))["verdict"] == "bad"
 
 
-@pytest.mark.parametrize("text", ["", "<html>", "# pxname,svname\nfloyo,BACKEND\n", csv(1, 1, 1).replace(",1,1", ",x,y")])
+@pytest.mark.parametrize(
+    "text", ["", "<html>", "# pxname,svname\nfloyo,BACKEND\n", csv(1, 1, 1).replace(",1,1", ",x,y")]
+)
 def test_counters_that_are_none(text: str) -> None:
     assert totals(text, "floyo") is None
     assert samples([counted(text), {"skipped": True}, None], "floyo") == []

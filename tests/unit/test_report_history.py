@@ -78,7 +78,11 @@ def test_releases_durations_and_rollbacks(tmp_path: Path) -> None:
     assert rows[1]["hosts"] == "0 of 3"
     linked = Path(shelf.directory, rows[1]["when"]["href"])
     assert linked.exists()
-    assert [point[2] for point in section(made, "How long deploys took")["series"][0]["points"]] == ["good", "good", "bad"]
+    assert [point[2] for point in section(made, "How long deploys took")["series"][0]["points"]] == [
+        "good",
+        "good",
+        "bad",
+    ]
     assert len(section(made, "How long rollbacks took")["series"][0]["points"]) == 1
 
 

@@ -23,7 +23,12 @@ _GATE_TONES = {"ok": "good", "warn": "doubtful", "FAIL": "bad"}
 
 
 def deploy_report(
-    hosts: Mapping[str, Mapping[str, Any]], what: str, failures: Mapping[str, str], *, backend: str = "", started: bool = True
+    hosts: Mapping[str, Mapping[str, Any]],
+    what: str,
+    failures: Mapping[str, str],
+    *,
+    backend: str = "",
+    started: bool = True,
 ) -> dict[str, Any]:
     """``verdict, word, summary, facts, sections`` for floyo_report. ``started`` is false when no host was touched."""
     rows = deploy_rows(hosts)
@@ -63,7 +68,9 @@ def deploy_report(
             "rows": rows,
         }
     )  # fmt: skip
-    sections.append({"type": "timeline", "title": "Who switched when", "intro": "The steps, then each host's own switch."})
+    sections.append(
+        {"type": "timeline", "title": "Who switched when", "intro": "The steps, then each host's own switch."}
+    )
     if requests := rates(taken):
         sections.append(
             {
@@ -114,7 +121,11 @@ def _ended(rows: Iterable[Mapping[str, Any]], failures: Mapping[str, str], start
     sick = [row["host"] for row in rows if started and row["health"] not in _WELL]
     why = "; ".join(f"{host}: {one_line(text)}" for host, text in failures.items())
     if failures and not started:
-        return "bad", "stopped", f"Stopped before any host was switched. {'; '.join(dict.fromkeys(map(one_line, failures.values())))}"
+        return (
+            "bad",
+            "stopped",
+            f"Stopped before any host was switched. {'; '.join(dict.fromkeys(map(one_line, failures.values())))}",
+        )
     if failures:
         return "bad", "put back" if results["put back"] else "failed", why
     if sick:
@@ -146,7 +157,12 @@ def _tiles(
     ]
     if started:
         tiles.append(
-            {"label": "healthy", "value": f"{well} of {len(rows)}", "note": "", "tone": "good" if well == len(rows) else "bad"}
+            {
+                "label": "healthy",
+                "value": f"{well} of {len(rows)}",
+                "note": "",
+                "tone": "good" if well == len(rows) else "bad",
+            }
         )
     if gates:
         counted = collections.Counter(str(gate.get("result")) for gate in gates)
@@ -154,7 +170,9 @@ def _tiles(
         said = ", ".join(f"{counted[word]} {word}" for word in ("ok", "warn", "FAIL") if counted[word])
         tiles.append({"label": "gates", "value": said, "note": "", "tone": _GATE_TONES[worst]})
     if plan:
-        tiles.append({"label": "plan", "value": str(plan["verdict"]), "note": str(plan.get("reason") or ""), "tone": ""})
+        tiles.append(
+            {"label": "plan", "value": str(plan["verdict"]), "note": str(plan.get("reason") or ""), "tone": ""}
+        )
     tiles.append(
         {
             "label": "migrations",
@@ -218,7 +236,12 @@ def _database(
             ["verified", "read back from the first byte to the last" if backup.get("label") else None],
         ]
         sections.append(
-            {"type": "table", "title": "Backup", "columns": ["what", "is"], "rows": [row for row in rows if row[1] not in (None, [])]}
+            {
+                "type": "table",
+                "title": "Backup",
+                "columns": ["what", "is"],
+                "rows": [row for row in rows if row[1] not in (None, [])],
+            }
         )
     return sections
 
@@ -235,7 +258,18 @@ def _bytes(size: Any) -> str | None:
 
 def _built(manifest: Mapping[str, Any]) -> dict[str, Any]:
     tests = manifest.get("tests") or {}
-    wanted = ("release", "version", "commit", "subject", "author", "date", "python_tag", "platform", "built_at", "builder")
+    wanted = (
+        "release",
+        "version",
+        "commit",
+        "subject",
+        "author",
+        "date",
+        "python_tag",
+        "platform",
+        "built_at",
+        "builder",
+    )
     rows: list[list[Any]] = [[name.replace("_", " "), manifest[name]] for name in wanted if manifest.get(name)]
     if tests:
         rows.append(["tests", tests.get("summary") or ("passed" if tests.get("passed") else "none")])

@@ -180,10 +180,13 @@ def _table(given: Mapping[str, Any]) -> dict[str, Any]:
 def _findings(given: Mapping[str, Any]) -> dict[str, Any]:
     """Findings as our looks return them, as a table; what nobody has filled in has no column."""
     rows = [
-        {name: finding.get(name) for name in _FINDING} | {"verdict": {"text": str(finding["verdict"]), "tone": VERDICTS[finding["verdict"]]}}
+        {name: finding.get(name) for name in _FINDING}
+        | {"verdict": {"text": str(finding["verdict"]), "tone": VERDICTS[finding["verdict"]]}}
         for finding in given["findings"]
     ]
-    filled = [name for name in _FINDING if name in ("check", "verdict") or any(row[name] not in (None, "") for row in rows)]
+    filled = [
+        name for name in _FINDING if name in ("check", "verdict") or any(row[name] not in (None, "") for row in rows)
+    ]
     columns = [{"key": name, "label": _FINDING[name]} for name in filled]
     return _table({"columns": columns, "rows": rows})
 
@@ -227,7 +230,9 @@ def spans(given: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _lines(given: Mapping[str, Any]) -> dict[str, Any]:
     series = []
     for one in given["series"]:
-        points = [[_number(point[0]), _number(point[1]), _tone(point[2]) if len(point) > 2 else ""] for point in one["points"]]
+        points = [
+            [_number(point[0]), _number(point[1]), _tone(point[2]) if len(point) > 2 else ""] for point in one["points"]
+        ]
         drawn = _thinned([point for point in points if point[0] is not None])
         series.append({"label": shorten(one["label"], NAME_LIMIT), "points": drawn})
     return {

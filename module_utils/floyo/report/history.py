@@ -40,7 +40,12 @@ def _word(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def index(
-    documents: Sequence[Mapping[str, Any]], *, application: str, environment: str, now: float, strange: Sequence[str] = ()
+    documents: Sequence[Mapping[str, Any]],
+    *,
+    application: str,
+    environment: str,
+    now: float,
+    strange: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The document of the index page. ``documents`` are reports with their ``name``, newest first."""
     by_kind: dict[str, list[Mapping[str, Any]]] = collections.defaultdict(list)
@@ -91,10 +96,20 @@ def _tiles(
         {"label": "deploys, 30 days", "value": str(len(deploys)), "note": f"{len(failed)} failed", "tone": ""},
         {"label": "rollbacks, 30 days", "value": str(len(month) - len(deploys)), "note": "", "tone": ""},
     ]
-    for kind, label in (("backups", "backups"), ("restore_drill", "last drill"), ("slo", "service levels"), ("health", "health")):
+    for kind, label in (
+        ("backups", "backups"),
+        ("restore_drill", "last drill"),
+        ("slo", "service levels"),
+        ("health", "health"),
+    ):
         if newest := next(iter(by_kind.get(kind) or ()), None):
             tiles.append(
-                {"label": label, "value": str(newest["word"]), "note": f"{plots.seconds(now - _at(newest))} ago", "tone": newest["verdict"]}
+                {
+                    "label": label,
+                    "value": str(newest["word"]),
+                    "note": f"{plots.seconds(now - _at(newest))} ago",
+                    "tone": newest["verdict"],
+                }
             )
     return {"type": "tiles", "title": "At a glance", "tiles": tiles}
 
@@ -121,7 +136,11 @@ def _releases(changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "title": "Releases",
         "intro": "Deploys and rollbacks, newest first.",
         "columns": [
-            {"key": name, "label": {"lost": "lost requests"}.get(name, name), "align": "right" if name in right else "left"}
+            {
+                "key": name,
+                "label": {"lost": "lost requests"}.get(name, name),
+                "align": "right" if name in right else "left",
+            }
             for name in ("when", "what", "version", "hosts", "took", "lost", "migrations", "result")
         ],
         "rows": rows,
@@ -132,7 +151,11 @@ def _durations(changes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A plot for each kind: a rollback takes seconds where a deploy takes minutes."""
     sections = []
     for kind in _CHANGES:
-        points = [[_at(one), float(one.get("seconds") or 0), one["verdict"]] for one in reversed(changes) if one["kind"] == kind]
+        points = [
+            [_at(one), float(one.get("seconds") or 0), one["verdict"]]
+            for one in reversed(changes)
+            if one["kind"] == kind
+        ]
         if points:
             sections.append(
                 {

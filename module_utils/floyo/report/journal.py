@@ -136,7 +136,12 @@ def _switches(journal: Journal, now: float) -> list[dict[str, Any]]:
                 continue
             row = rows.setdefault(host, {"label": host, "spans": []})
             row["spans"].append(
-                {"begin": begin, "end": now if end is None else end, "label": step.name, "tone": _TONES.get(word, "unknown")}
+                {
+                    "begin": begin,
+                    "end": now if end is None else end,
+                    "label": step.name,
+                    "tone": _TONES.get(word, "unknown"),
+                }
             )
             row.update(result=word if word in ("failed", "unreachable") else "", tone=_TONES.get(word, "unknown"))
     return list(rows.values())[:MAX_HOSTS]

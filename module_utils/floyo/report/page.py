@@ -30,7 +30,9 @@ def render(document: Mapping[str, Any], *, data: str = "", index: str = "") -> s
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(cell=_cell, moment=moment, seconds=plots.seconds, number=plots.number, utc=_utc, slug=_slug)
+    environment.filters.update(
+        cell=_cell, moment=moment, seconds=plots.seconds, number=plots.number, utc=_utc, slug=_slug
+    )
     environment.globals.update(
         axis=plots.axis, track=plots.track, bar=plots.bar, curve=plots.curve, bounds=_bounds, highest=_highest, scaled=_scaled,
         words=_WORDS, shown_rows=SHOWN_ROWS, shown_hosts=40, style=(_HERE / "style.css").read_text(),

@@ -32,7 +32,9 @@ def number(value: float | None) -> str:
     size = abs(value)
     if size >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.0f}" if size >= 100 or float(value).is_integer() else f"{value:.1f}" if size >= 1 else f"{value:.3g}"
+    return (
+        f"{value:.0f}" if size >= 100 or float(value).is_integer() else f"{value:.1f}" if size >= 1 else f"{value:.3g}"
+    )
 
 
 def seconds(value: float) -> str:
@@ -87,7 +89,9 @@ def axis(low: float, high: float) -> Markup:
         place = _percent(at, 0, high - low)
         anchor = "start" if at == 0 else "end" if at > (high - low) * 0.93 else "middle"
         parts.append(Markup('<text x="{}" y="12" text-anchor="{}">{}</text>').format(place, anchor, _offset(at)))
-    return Markup('<svg class="axis" width="100%" height="16" aria-hidden="true">{}</svg>').format(Markup("").join(parts))
+    return Markup('<svg class="axis" width="100%" height="16" aria-hidden="true">{}</svg>').format(
+        Markup("").join(parts)
+    )
 
 
 def _offset(at: float) -> str:
@@ -103,24 +107,32 @@ def track(spans: Sequence[Mapping[str, Any]], low: float, high: float) -> Markup
         begin = _percent(span["begin"], low, high)
         width = max(float(_percent(span["end"], low, high)[:-1]) - float(begin[:-1]), 0.0)
         parts.append(
-            Markup('<rect class="span {}" x="{}" y="3" width="{:.2f}%" height="10" rx="2"><title>{}</title></rect>').format(
+            Markup(
+                '<rect class="span {}" x="{}" y="3" width="{:.2f}%" height="10" rx="2"><title>{}</title></rect>'
+            ).format(
                 span["tone"] or "plain",
                 begin,
                 max(width, 0.35),
                 f"{span['label']}: {seconds(span['end'] - span['begin'])}",
             )
         )
-    return Markup('<svg class="track" width="100%" height="16" aria-hidden="true">{}</svg>').format(Markup("").join(parts))
+    return Markup('<svg class="track" width="100%" height="16" aria-hidden="true">{}</svg>').format(
+        Markup("").join(parts)
+    )
 
 
 def bar(value: float | None, high: float, tone: str, target: float | None = None) -> Markup:
     """A bar from nought to ``value`` on a scale to ``high``, with a line where the target is."""
     width = 0.0 if not value else max(min(100 * value / high, 100.0), 0.4) if high else 0.0
-    parts = [Markup('<rect class="span {}" x="0" y="3" width="{:.2f}%" height="10" rx="2"/>').format(tone or "plain", width)]
+    parts = [
+        Markup('<rect class="span {}" x="0" y="3" width="{:.2f}%" height="10" rx="2"/>').format(tone or "plain", width)
+    ]
     if target is not None and high:
         place = f"{min(100 * target / high, 100):.2f}%"
         parts.append(Markup('<line class="target" x1="{0}" x2="{0}" y1="0" y2="16"/>').format(place))
-    return Markup('<svg class="track" width="100%" height="16" aria-hidden="true">{}</svg>').format(Markup("").join(parts))
+    return Markup('<svg class="track" width="100%" height="16" aria-hidden="true">{}</svg>').format(
+        Markup("").join(parts)
+    )
 
 
 def curve(section: Mapping[str, Any], name: str) -> Markup:
@@ -141,19 +153,23 @@ def curve(section: Mapping[str, Any], name: str) -> Markup:
         return TOP + plot * (1 - (value - bottom) / (top - bottom))
 
     parts = [
-        Markup('<title id="{0}-t">{1}</title><desc id="{0}-d">{2}</desc>').format(name, section["title"], _told(section))
+        Markup('<title id="{0}-t">{1}</title><desc id="{0}-d">{2}</desc>').format(
+            name, section["title"], _told(section)
+        )
     ]
     for value in scale:
         parts.append(
-            Markup('<line class="grid" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/><text x="0" y="{1:.1f}">{2}</text>').format(
-                y(value), y(value) - 3, f"{number(value)} {section['unit'] if value == top else ''}".strip()
-            )
+            Markup(
+                '<line class="grid" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/><text x="0" y="{1:.1f}">{2}</text>'
+            ).format(y(value), y(value) - 3, f"{number(value)} {section['unit'] if value == top else ''}".strip())
         )
     for at in _times(low, high):
         place = _percent(at, low, high)
         anchor = "start" if float(place[:-1]) < 7 else "end" if float(place[:-1]) > 93 else "middle"
         parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(place, HEIGHT - 6, anchor, _clock(at, high - low))
+            Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
+                place, HEIGHT - 6, anchor, _clock(at, high - low)
+            )
         )
     for mark in section["marks"]:
         place = _percent(mark["at"], low, high)
@@ -171,9 +187,9 @@ def curve(section: Mapping[str, Any], name: str) -> Markup:
         )
     for index, one in enumerate(section["series"]):
         parts.append(_series(one, index % SERIES, section["dots"], low, high, y))
-    return Markup('<svg class="plot" width="100%" height="{0}" role="img" aria-labelledby="{1}-t {1}-d">{2}</svg>').format(
-        HEIGHT, name, Markup("").join(parts)
-    )
+    return Markup(
+        '<svg class="plot" width="100%" height="{0}" role="img" aria-labelledby="{1}-t {1}-d">{2}</svg>'
+    ).format(HEIGHT, name, Markup("").join(parts))
 
 
 def _series(one: Mapping[str, Any], index: int, dots: bool, low: float, high: float, y: Any) -> Markup:

@@ -12,7 +12,9 @@ __all__ = ["HIDDEN", "hide", "is_secret", "secret_values"]
 HIDDEN = "(hidden)"
 # A shorter one is in too many innocent words.
 _SHORTEST = 5
-_NAME = re.compile(r"(?i)(?:password|passwd|secrets?|token|api_?key|secret_?key|database_url|maintenance_url|notify_urls?)$")
+_NAME = re.compile(
+    r"(?i)(?:password|passwd|secrets?|token|api_?key|secret_?key|database_url|maintenance_url|notify_urls?)$"
+)
 _USERINFO = re.compile(r"(?i)([a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s@/]+@")
 
 

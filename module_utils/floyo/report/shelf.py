@@ -44,7 +44,9 @@ class Shelf:
         """Every report with its ``name``, newest first; and the names of files that are none."""
         found, strange = [], []
         names = os.listdir(self.directory) if os.path.isdir(self.directory) else []
-        for name in sorted((name for name in names if name.endswith(".json") and not name.startswith(".")), reverse=True):
+        for name in sorted(
+            (name for name in names if name.endswith(".json") and not name.startswith(".")), reverse=True
+        ):
             try:
                 read = read_json(os.path.join(self.directory, name))
             except ValueError:

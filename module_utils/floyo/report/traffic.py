@@ -58,7 +58,8 @@ def rates(taken: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     if not found:
         return {}
     edges = sorted({edge for begin, end, *_ in found for edge in (begin, end)})
-    requests, gone = [], []
+    requests: list[list[float]] = []
+    gone: list[list[float]] = []
     for begin, end in zip(edges, edges[1:]):
         if end - begin < 0.05:
             continue
