@@ -64,7 +64,7 @@ def phase_of(task: Any) -> str:
     """What the playbook calls the step that a task belongs to: the outermost include or import around it."""
     phase, parent = "", task._parent
     while parent is not None:
-        if isinstance(parent, TaskInclude):
+        if isinstance(parent, TaskInclude) and parent.name:
             phase = short_name(parent)
         parent = getattr(parent, "_parent", None)
     return phase

@@ -60,6 +60,7 @@ _SILENT = (
     *C._ACTION_SET_FACT,
     "ansible.builtin.assert",
     "floyo_plan",
+    "floyo_report",
     "floyo_table",
 )
 # Seconds between two looks at the clock by the lines at the bottom.
@@ -227,12 +228,12 @@ class CallbackModule(Default):
         if self._plain or self._run_is_verbose(result):
             super().v2_runner_on_ok(result)  # also what a task wants to be read, such as a debug message
             return
+        self._handle_warnings_and_exception(result)
         if result.task.action in _SILENT:
             return
         if "Validating arguments against arg spec" in result.task.get_name():
             return
         self._note(result, "changed" if result.result.get("changed") else "ok")
-        self._handle_warnings_and_exception(result)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
         self._end_host(result, "skipped")

@@ -84,13 +84,19 @@ def test_a_good_deploy() -> None:
 
 
 def test_a_failed_batch_says_why_and_what_was_put_back() -> None:
-    failed = {"msg": "v2 did not come up.\nLast lines:\n  ImportError: x", "failed": True, "outcome": "reverted"}
+    failed = {
+        "msg": "v2 did not come up.\nLast lines:\n  ImportError: x",
+        "failed": True,
+        "outcome": "reverted",
+        "log_tail": ["x", "  y"],
+    }
     hosts = {
         "a": host(__floyo_deploy_back={"outcome": "switched", "to": OLD, "seconds": 1}),
         "b": {**host(), "__floyo_deploy_switch": failed},
     }
     made = whole(deploy_report(hosts, "deploy v2", {"b": failed["msg"]}))
     assert (made["verdict"], made["word"]) == ("bad", "put back")
+    assert made["by_title"]["Last lines of the switch on b"]["lines"] == ["x", "  y"]
     assert made["facts"]["put_back"] == 1
     assert made["facts"]["failed_hosts"] == ["b"]
     assert made["by_title"]["What failed"]["lines"] == [

@@ -17,6 +17,9 @@ __all__ = ["deploy_report"]
 
 # Where the steps left the proxies' counters: before the first switch, after each batch, at the end.
 _TRAFFIC = ("__floyo_deploy_traffic_before", "__floyo_deploy_traffic_after", "__floyo_deploy_seen")
+# Results that hold the last lines of a log when they failed, and of how many hosts they are shown.
+_LOGGED = ("__floyo_deploy_build", "__floyo_deploy_rehearsal", "__floyo_deploy_switch")
+_MAX_LOGS = 5
 _WELL = ("healthy", "degraded", "ready")
 # The gates' words and the tones of tiles.
 _GATE_TONES = {"ok": "good", "warn": "doubtful", "FAIL": "bad"}
@@ -57,7 +60,7 @@ def deploy_report(
     }
     sections: list[dict[str, Any]] = [_tiles(rows, target, on_target, gates, backup, applied, plan, taken, started)]
     if failures:
-        sections.append(_failures(failures))
+        sections += [_failures(failures), *_logs(hosts)]
     sections.append(
         {
             "type": "table",
@@ -188,7 +191,7 @@ def _tiles(
         total = rates(taken).get("total", 0)
         tiles.append(
             {"label": "lost requests", "value": f"{gone:,} of {total:,}", "note": "by the proxies' counters",
-             "tone": "bad" if gone else "good"}
+             "tone": "bad" if gone else "good" if total else "unknown"}
         )  # fmt: skip
     return {"type": "tiles", "title": "At a glance", "tiles": tiles}
 
@@ -203,6 +206,26 @@ def _failures(failures: Mapping[str, str]) -> dict[str, Any]:
         named = ", ".join(hosts) if len(hosts) <= 6 else f"{', '.join(hosts[:6])} and {len(hosts) - 6} more"
         lines += [f"{named}:", *(f"  {line}" for line in text.splitlines() if line.strip())]
     return {"type": "text", "title": "What failed", "lines": lines}
+
+
+def _logs(hosts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The last lines of what failed: a build on its host, or the service of hosts that did not come up."""
+    found: dict[str, list[str]] = {}
+    for host, facts in hosts.items():
+        for name in _LOGGED:
+            result = facts.get(name)
+            lines = result.get("log_tail") if isinstance(result, Mapping) and _gone_wrong(result) else None
+            if lines and lines not in found.values():
+                found[f"{name.rpartition('_')[2]} on {host}"] = list(lines)
+    return [
+        {"type": "text", "title": f"Last lines of the {title}", "lines": lines}
+        for title, lines in list(found.items())[:_MAX_LOGS]
+    ]
+
+
+def _gone_wrong(result: Mapping[str, Any]) -> bool:
+    """A rollback's switch is allowed to fail, and then says only that it reverted."""
+    return bool(result.get("failed")) or result.get("outcome") == "reverted"
 
 
 def _database(
@@ -222,7 +245,11 @@ def _database(
                 "type": "table",
                 "title": "Migrations",
                 "columns": ["revision", "direction", "class", "summary", {"key": "seconds", "align": "right"}],
-                "rows": [{**classes.get(one.get("revision"), {}), **one} for one in applied],
+                "rows": [
+                    # A direction is no state.
+                    {**classes.get(one.get("revision"), {}), **one, "direction": {"text": one.get("direction") or ""}}
+                    for one in applied
+                ],
             }
         )
     if backup:

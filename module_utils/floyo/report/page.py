@@ -41,12 +41,12 @@ def render(document: Mapping[str, Any], *, data: str = "", index: str = "") -> s
     return re.sub(r"\n\s*\n+", "\n", page)
 
 
-def _cell(value: Any) -> dict[str, str]:
-    """``text``, ``tone`` and ``href`` of a table's cell; a word that says how things are has its tone by itself."""
+def _cell(value: Any, plain: bool = False) -> dict[str, str]:
+    """``text``, ``tone`` and ``href`` of a table's cell; unless ``plain``, a word that says how things are has its tone."""
     if isinstance(value, Mapping) and "text" in value:
         return {"text": value["text"], "tone": value["tone"], "href": value["href"]}
     text = _text(value)
-    return {"text": text, "tone": tone_of(text) if isinstance(value, str) else "", "href": ""}
+    return {"text": text, "tone": tone_of(text) if isinstance(value, str) and not plain else "", "href": ""}
 
 
 def _text(value: Any) -> str:

@@ -85,7 +85,7 @@ def _times(low: float, high: float, count: int = 4) -> list[float]:
 def axis(low: float, high: float) -> Markup:
     """A ruler of time above tracks, as offsets from its begin."""
     parts = []
-    for at in (tick for tick in ticks(0, high - low, 4) if tick <= (high - low) * 1.0001):
+    for at in _times(0, high - low):
         place = _percent(at, 0, high - low)
         anchor = "start" if at == 0 else "end" if at > (high - low) * 0.93 else "middle"
         parts.append(Markup('<text x="{}" y="12" text-anchor="{}">{}</text>').format(place, anchor, _offset(at)))
