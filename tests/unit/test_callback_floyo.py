@@ -53,7 +53,8 @@ def on_a_terminal(command: list[str], environment: dict[str, str]) -> tuple[str,
     stream = pyte.ByteStream(screen)
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    written, bottom = b"", set()
+    written = b""
+    bottom: set[str] = set()
     with subprocess.Popen(
         command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, cwd="/", start_new_session=True
     ) as process:
