@@ -48,7 +48,7 @@ class Progress:
     _done: set[str] = dataclasses.field(default_factory=set)
 
     def start_play(self, name: str, batch: str) -> None:
-        self.play, self.batch, self.phase = name, batch, ""
+        self.play, self.batch, self.phase, self.task = name, batch, "", ""
         self._running, self._done = {}, set()
 
     def start_task(self, name: str, phase: str, now: float) -> None:
@@ -100,7 +100,7 @@ class Progress:
         head = " > ".join(part for part in (place, self.phase, self.task) if part)
         return [
             _spread(head, clock(now - self.began), width),
-            _spread(bar, f"{now - self.since:.0f} s", width),
+            _spread(bar if self.task else "", f"{now - self.since:.0f} s" if self.task else "", width),
             _cut("; ".join(note for note in notes if note), width),
         ]
 
@@ -159,11 +159,13 @@ class Footer:
             if size != self._size:
                 text += self._enter(size)
                 self._size, self._shown = size, []
-            if list(lines) != self._shown:
-                first = size[1] - self.HEIGHT + 1
-                drawn = "".join(
-                    f"\x1b[{first + at};1H\x1b[2K\x1b[7m{line:<{size[0]}}\x1b[0m" for at, line in enumerate(lines)
-                )
+            first = size[1] - self.HEIGHT + 1
+            drawn = "".join(
+                f"\x1b[{first + at};1H\x1b[2K\x1b[7m{line:<{size[0]}}\x1b[0m"
+                for at, line in enumerate(lines)
+                if [line] != self._shown[at : at + 1]
+            )
+            if drawn:
                 text += f"\x1b7{drawn}\x1b8"
                 self._shown = list(lines)
             self._write(text)

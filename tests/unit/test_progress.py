@@ -48,6 +48,9 @@ def test_failed_hosts_stay_named() -> None:
     progress.start_task("Next", "Next", 20.0)
     assert "failed: c" in progress.lines(21.0, 80)[2]
     assert progress.lines(21.0, 80)[1].startswith("one host")
+    progress.start_play("Finish", "")
+    assert progress.lines(22.0, 80)[0].split() == ["Finish", "0:22"]
+    assert progress.lines(22.0, 80)[1].strip() == "", "nothing runs yet"
 
 
 def test_tables_without_gates_are_no_gates() -> None:
@@ -75,7 +78,7 @@ def test_no_terminal_no_footer(monkeypatch: pytest.MonkeyPatch) -> None:
         footer.show(["a", "b", "c"])
         monkeypatch.setattr(os, "get_terminal_size", lambda _fd: os.terminal_size((80, 30)))
         footer.show(["a", "b", "c"])
-        footer.show(["a", "b", "c"])
+        footer.show(["a", "B", "c"])
         footer.close()
         footer.close()
     read = b""
@@ -85,5 +88,5 @@ def test_no_terminal_no_footer(monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(ours)
     text = read.decode()
     assert text.count("\x1b[1;27r") == 1, "eleven rows are too few; what is there is not drawn again"
-    assert text.count("\x1b[28;1H\x1b[2K") == 1
+    assert [text.count(f"\x1b[{row};1H\x1b[2K") for row in (28, 29, 30)] == [1, 2, 1]
     assert text.count("\x1b[r") == 1, "given back once"
