@@ -35,6 +35,13 @@ class Played:
         """The output on one line: sentences wrap in tables and messages."""
         return " ".join(self.output.replace("''", "'").split())
 
+    @property
+    def report(self) -> dict[str, Any]:
+        """The JSON beside the page that the run has left."""
+        page = re.findall(r"^Report: (\S+)\.html$", self.output, re.MULTILINE)[-1]
+        read: dict[str, Any] = json.loads((ROOT / f"{page}.json").read_text())
+        return read
+
     def row(self, host: str) -> str:
         """The last line of a table that begins with ``host``."""
         return next(

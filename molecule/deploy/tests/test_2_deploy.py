@@ -33,6 +33,9 @@ def test_a_failed_batch_takes_the_switched_hosts_back_in_the_same_run(world: Any
     assert "reverted" in done.row(world.backends[2])
     assert "did not come up" in done.flat
     assert lost == {"keep-alive": {}, "one request each": {}}, done.output
+    report = done.report
+    assert (report["verdict"], report["word"], report["facts"]["put_back"]) == ("bad", "put back", 2)
+    assert world.backends[2] in report["summary"]
 
 
 def test_a_deploy_loses_no_request(world: Any) -> None:
@@ -42,6 +45,10 @@ def test_a_deploy_loses_no_request(world: Any) -> None:
     assert done.rc == 0, done.output
     assert world.versions() == ["v1.1.0"] * 3
     assert world.get("/api/tags") == {}
+    report = done.report
+    assert (report["verdict"], report["facts"]["on_release"], report["facts"]["lost_requests"]) == ("good", 3, 0)
+    (timeline,) = [section for section in report["sections"] if section["type"] == "timeline"]
+    assert {*world.backends, "Build", "Change the database"} <= {row["label"] for row in timeline["rows"]}
     for kind, found in result.items():
         assert found["requests"] > 50, kind
         assert found["errors"] == {}, kind
