@@ -30,7 +30,7 @@ def deploy_report(
     what: str,
     failures: Mapping[str, str],
     *,
-    backend: str = "",
+    frontend: str = "",
     started: bool = True,
 ) -> dict[str, Any]:
     """``verdict, word, summary, facts, sections`` for floyo_report. ``started`` is false when no host was touched."""
@@ -41,7 +41,7 @@ def deploy_report(
     applied = (_first(hosts, "__floyo_deploy_migration", "applied") or {}).get("applied") or []
     gates = _shared(hosts, "__floyo_deploy_gates") or []
     target = _target(hosts, manifest)
-    taken = samples((facts.get(name) for facts in hosts.values() for name in _TRAFFIC), backend)
+    taken = samples((facts.get(name) for facts in hosts.values() for name in _TRAFFIC), frontend)
     verdict, word, summary = _ended(rows, failures, started)
     on_target = [row for row in rows if row["runs"] == target and target]
     facts = {

@@ -9,22 +9,29 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..haproxy import totals
+from ..haproxy import counters
 
 __all__ = ["lost", "rates", "samples"]
 
 _AT = re.compile(r"^# at (\d+(?:\.\d+)?)\s*$", re.MULTILINE)
 
 
-def samples(answers: Iterable[Any], backend: str) -> list[dict[str, Any]]:
+def samples(answers: Iterable[Any], frontend: str) -> list[dict[str, Any]]:
     """The samples in results of a loop over proxies whose command printed the CSV statistics and, last, ``# at <seconds>``."""
     found = []
     for answer in answers:
         for one in answer.get("results") or () if isinstance(answer, Mapping) else ():
             text = str(one.get("stdout") or "")
-            counted, at = totals(text, backend), _AT.search(text)
+            counted, at = counters(text, frontend), _AT.search(text)
             if counted and at:
-                found.append({"proxy": str(one["item"]), "at": float(at[1]), **counted})
+                found.append(
+                    {
+                        "proxy": str(one["item"]),
+                        "at": float(at[1]),
+                        "requests": counted["requests"],
+                        "lost": counted["server_errors"],
+                    }
+                )
     return found
 
 
