@@ -195,8 +195,8 @@ class PostgresServer:
 
 
 @contextmanager
-def private_postgres(programs: Optional[Path] = None) -> Iterator[PostgresServer]:
-    """A PostgreSQL server on a private port, of these programs or Debian's."""
+def private_postgres(*settings: str, programs: Optional[Path] = None) -> Iterator[PostgresServer]:
+    """A PostgreSQL server on a private port, of these programs or Debian's, with settings such as max_connections=8."""
     bin_dir, work, account = programs or _postgres_programs(), _work_dir("flpg-", "postgres"), _as_user("postgres")
     server = PostgresServer("127.0.0.1", _free_port(), work, secrets.token_hex(16), bin_dir, work / "data")
     password_file = work / "password"
@@ -208,7 +208,7 @@ def private_postgres(programs: Optional[Path] = None) -> Iterator[PostgresServer
     password_file.unlink()
     command = [str(bin_dir / "postgres"), "-D", str(server.data_dir), "-p", str(server.port)]
     command += ["-h", server.host, "-k", str(work)]
-    for setting in ("fsync=off", "full_page_writes=off", "max_connections=60", "shared_buffers=32MB"):
+    for setting in ("fsync=off", "full_page_writes=off", "shared_buffers=32MB", *settings):
         command += ["-c", setting]
     pg_isready = [str(bin_dir / "pg_isready"), "-q", "-h", server.host, "-p", str(server.port)]
     with _running(command, lambda: subprocess.run(pg_isready, check=False).returncode == 0, work, account):
@@ -217,8 +217,15 @@ def private_postgres(programs: Optional[Path] = None) -> Iterator[PostgresServer
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """Debian's PostgreSQL (one server for each test process)."""
-    with private_postgres() as server:
+    """Debian's PostgreSQL on a private port (one server for each test process)."""
+    with private_postgres("max_connections=60", "shared_preload_libraries=pg_stat_statements") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def small_postgres() -> Iterator[PostgresServer]:
+    """One with room for few, and with nothing loaded."""
+    with private_postgres("max_connections=8", "superuser_reserved_connections=3", "max_wal_senders=2") as server:
         yield server
 
 

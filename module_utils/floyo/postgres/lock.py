@@ -1,7 +1,8 @@
 """One mutual exclusion for everything that changes or copies a database, on all hosts and controllers (pure).
 
-A session advisory lock of PostgreSQL. Migration, backup, restore and kill take the same key; the server frees it when the
-holder's connection ends, whatever killed it. SQL only: whoever is connected runs it, by whatever driver.
+A session advisory lock of PostgreSQL. Migration, backup, restore and ANALYZE take the same key, and whoever ends sessions
+leaves its holder alone. The server frees it when the holder's connection ends, whatever killed it. SQL only: whoever is
+connected runs it, by whatever driver.
 """
 
 from __future__ import annotations
@@ -11,11 +12,20 @@ import os
 import socket
 from typing import Any
 
-__all__ = ["LOCK_DOMAIN", "application_name", "describe_holder", "holder_sql", "lock_key", "others_sql", "try_lock_sql"]
+__all__ = [
+    "LOCK_DOMAIN",
+    "OURS",
+    "application_name",
+    "describe_holder",
+    "holder_sql",
+    "lock_key",
+    "others_sql",
+    "try_lock_sql",
+]
 
 LOCK_DOMAIN = "floyo"
 # What our connections are called in pg_stat_activity: floyo:<what>@<host>:<pid>.
-_PREFIX = "floyo:"
+OURS = "floyo:"
 
 
 def lock_key(database: str, *, domain: str = LOCK_DOMAIN) -> int:
@@ -27,7 +37,7 @@ def lock_key(database: str, *, domain: str = LOCK_DOMAIN) -> int:
 def application_name(what: str) -> str:
     """``floyo:backup@db1:4711``, at most the 63 bytes that PostgreSQL keeps."""
     host = socket.gethostname().split(".")[0]
-    return f"{_PREFIX}{what}@{host[:30]}:{os.getpid()}"[:63]
+    return f"{OURS}{what}@{host[:30]}:{os.getpid()}"[:63]
 
 
 def try_lock_sql(key: int) -> str:
@@ -52,7 +62,7 @@ def others_sql(what: str) -> str:
         "SELECT pid, application_name, usename, coalesce(host(client_addr), 'local'),"  # noqa: S608 (a fixed word)
         " to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), coalesce(state, '')"
         " FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        f" AND application_name LIKE '{_PREFIX}{what}@%' AND state IS DISTINCT FROM 'idle'"
+        f" AND application_name LIKE '{OURS}{what}@%' AND state IS DISTINCT FROM 'idle'"
     )
 
 
