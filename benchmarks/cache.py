@@ -3,8 +3,9 @@
 
     make bench OPTIONS=--cache               a million keys
 
-What holds the server up is said by its own latency monitor. It counts real time, so the server goes before everybody else
-at the processor (as root): otherwise the time in which others work here would be counted as its own.
+What holds the server up is said by its own latency monitor and histogram. They count real time, so the server goes before
+everybody else at the processor (as root). What a virtual machine takes away is left: a loop that does nothing, in the same
+run and with the same right, shows how long that is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,41 +53,70 @@ def server(work: str) -> Iterator[tuple[str, Any]]:
                 client.ping()
                 break
             time.sleep(0.05)
-        try:
-            os.sched_setscheduler(process.pid, os.SCHED_FIFO, os.sched_param(1))
-        except PermissionError:
-            print("the server cannot be put first at the processor: what others do here counts as its own")
+        first_in_line(process.pid)
         try:
             yield f"redis://:{password}@127.0.0.1:{port}/0", client
         finally:
             process.terminate()
 
 
+FILL = """
+for number = ARGV[1], ARGV[2] do
+    redis.call('SET', 'cache:' .. (number % 4 == 0 and 'user' or 'page') .. ':' .. number, string.rep('x', 100), 'EX', 86400)
+end
+"""
+
+
 def fill(client: Any, keys: int) -> None:
     """Three of four begin with what is deleted later."""
-    pipeline = client.pipeline(transaction=False)
-    for number in range(keys):
-        pipeline.set(f"cache:{'page' if number % 4 else 'user'}:{number}", "x" * 100, ex=86400)
-        if number % 10_000 == 9_999:
-            pipeline.execute()
-    pipeline.execute()
+    for first in range(0, keys, 10_000):
+        client.eval(FILL, 0, first, min(first + 10_000, keys) - 1)
 
 
-def measured(client: Any, work: Callable[[], Any]) -> tuple[float, float, str, Any]:
-    """(seconds, the longest in ms, mean microseconds of the commands that count, what work returned)."""
+def first_in_line(pid: int) -> None:
+    try:
+        os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        print("nobody can be put first at the processor: what others do here counts as the server's own")
+
+
+def idle_loop(seconds: float) -> float:
+    """The longest time in ms for which a process first in line did not get the processor."""
+    code = (
+        "import sys, time; last = time.perf_counter(); end = last + float(sys.argv[1]); worst = 0.0\n"
+        "while last < end:\n now = time.perf_counter(); worst = max(worst, now - last); last = now\n"
+        "print(worst * 1000)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(seconds)], stdout=subprocess.PIPE, text=True) as process:
+        first_in_line(process.pid)
+        return float(process.communicate()[0])
+
+
+def measured(client: Any, work: Callable[[], Any]) -> tuple[float, int, float, float, Any]:
+    """(seconds, steps, 99.9 % of them within these ms, the longest in ms, what work returned)."""
     client.execute_command("LATENCY", "RESET")
     client.config_resetstat()
     begin = time.perf_counter()
     result = work()
     seconds = time.perf_counter() - begin
     events = client.execute_command("LATENCY", "LATEST")
-    calls = client.info("commandstats")
-    means = ", ".join(
-        f"{name} {calls[f'cmdstat_{name}']['usec_per_call']:.0f}"
-        for name in ("scan", "unlink", "flushdb", "info")
-        if f"cmdstat_{name}" in calls
-    )
-    return seconds, float(max([event[3] for event in events], default=0)), means, result
+    steps: Counter[int] = Counter()
+    for name in ("scan", "unlink", "flushdb", "info"):
+        for _, (_, _, _, buckets) in _pairs(client.execute_command("LATENCY", "HISTOGRAM", name)):
+            before = 0
+            for microseconds, count in _pairs(buckets):
+                steps[microseconds] += count - before
+                before = count
+    total, seen, within = sum(steps.values()), 0, 0
+    for microseconds in sorted(steps):
+        seen, within = seen + steps[microseconds], microseconds
+        if seen >= 0.999 * total:
+            break
+    return seconds, total, within / 1000, float(max([event[3] for event in events], default=0)), result
+
+
+def _pairs(flat: list[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(flat[::2], flat[1::2]))
 
 
 def main() -> int:
@@ -100,20 +131,27 @@ def main() -> int:
             return lambda: cache({**defaults, "limits": LIMITS, "url": url, "state": state, **more}, check_mode=False)
 
         print(f"{options.keys} keys, Redis {client.info('server')['redis_version']}")
-        print(f"{'what':16} {'seconds':>8} {'longest, ms':>12}  mean microseconds")
-        worst = 0.0
+        print(
+            f"{'what':16} {'seconds':>8} {'steps':>6} {'99.9 % within, ms':>18} {'longest, ms':>12} {'idle loop, ms':>14}"
+        )
+        held_up = False
         for name, work in (
             ("stats", run("stats")),
             ("prefix_deleted", run("prefix_deleted", prefix="cache:page:")),
             ("flushed", run("flushed", confirm_database=0)),
         ):
-            seconds, held, means, result = measured(client, work)
-            print(f"{name:16} {seconds:8.1f} {held:12.0f}  {means}", flush=True)
-            worst = max(worst, held)
+            seconds, steps, usual, longest, result = measured(client, work)
+            taken_away = idle_loop(min(max(seconds, 3.0), 20.0))
+            print(f"{name:16} {seconds:8.1f} {steps:6} {usual:18.2f} {longest:12.0f} {taken_away:14.1f}", flush=True)
+            # Of a few steps 99.9 % is the longest one.
+            held_up |= max(longest, usual if steps < 1000 else 0.0) > max(MOST_MS, taken_away)
+            held_up |= steps >= 1000 and usual > MOST_MS
             if name == "prefix_deleted" and result["removed"] != sum(1 for number in range(options.keys) if number % 4):
                 sys.exit(f"{result['removed']} keys were removed")
-    print(f"the server was never held up for more than {worst:.0f} ms (at most {MOST_MS})")
-    return int(worst > MOST_MS)
+    print(
+        f"the server was {'held up' if held_up else 'not held up'}: at most {MOST_MS} ms, or what the machine takes away"
+    )
+    return int(held_up)
 
 
 if __name__ == "__main__":

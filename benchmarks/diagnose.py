@@ -34,7 +34,7 @@ from ansible.module_utils.floyo.diagnose.judge import LIMITS
 
 MOST_SECONDS = 2.0
 TABLE = (
-    "CREATE TABLE t{0} (id serial PRIMARY KEY, name text, parent int REFERENCES parents);"
+    "CREATE TABLE t{0} (id serial PRIMARY KEY, name text, parent int{1});"
     "CREATE INDEX ON t{0} (name); INSERT INTO t{0} (name) SELECT md5(g::text) FROM generate_series(1, 20) g;"
 )
 RUNBOOK = (
@@ -101,7 +101,9 @@ def main() -> int:
             connection.execute("CREATE TABLE parents (id int PRIMARY KEY)")
             for first in range(0, options.tables, 100):
                 numbers = range(first, min(first + 100, options.tables))
-                connection.execute("".join(TABLE.format(number) for number in numbers))
+                # A table that thousands refer to has thousands of triggers, which nobody's has.
+                keys = ["" if number % 100 else " REFERENCES parents" for number in numbers]
+                connection.execute("".join(map(TABLE.format, numbers, keys)))
             connection.execute("ANALYZE")
         ours, theirs, result = [], [], {}
         for _ in range(options.rounds):

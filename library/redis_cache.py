@@ -133,7 +133,7 @@ options:
   batch:
     description: Keys in one step, at most 5000.
     type: int
-    default: 500
+    default: 250
   pause:
     description: For O(state=prefix_deleted), seconds between two steps, so that the cache gets cold slowly.
     type: float

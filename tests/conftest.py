@@ -261,7 +261,7 @@ def newer_postgres_server() -> Iterator[PostgresServer]:
     """PostgreSQL 18 on a private port."""
     with tempfile.TemporaryDirectory(prefix="flpg-newer-", dir="/tmp") as place:
         Path(place).chmod(0o755)
-        with private_postgres(_newer_programs(Path(place))) as server:
+        with private_postgres(programs=_newer_programs(Path(place))) as server:
             yield server
 
 

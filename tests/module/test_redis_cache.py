@@ -308,6 +308,14 @@ def test_a_copy_of_what_is_no_cache_comes_back(place: Place, tmp_path: Path) -> 
     assert place.run("put_back", copy_to=str(file))["code"] == "COPY_UNUSABLE"
 
 
+def test_the_memory_of_a_flush_is_given_back_beside_the_server(place: Place) -> None:
+    """Freed in the foreground, a large database holds the server up until a watcher takes it for dead."""
+    place.fill(2000)
+    before = place.client.info("memory")["lazyfreed_objects"]
+    assert place.run("flushed")["removed"] == 2000
+    until(lambda: place.client.info("memory")["lazyfreed_objects"] >= before + 2000)
+
+
 # --- prefix_deleted --------------------------------------------------------------------------------------------------
 
 

@@ -44,7 +44,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "cache_prefixes": {"type": "list", "elements": "str", "default": ["cache:"]},
     "patterns": {"type": "dict", "default": {}},
     "allow": {"type": "list", "elements": "str", "choices": list(GUARDED), "default": []},
-    "batch": {"type": "int", "default": 500},
+    "batch": {"type": "int", "default": 250},
     "pause": {"type": "float", "default": 0.0},
     "copy_to": {"type": "path", "default": ""},
 }

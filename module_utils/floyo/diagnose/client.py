@@ -15,6 +15,7 @@ from ..postgres.driver import driver
 from ..postgres.lock import application_name
 from ..postgres.url import DatabaseUrl, scrub
 from ..text import shorten
+from .statements import MARK
 
 __all__ = ["EXHAUSTED", "Limits", "Reserve", "Session"]
 
@@ -92,7 +93,7 @@ class Session:
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Rows by the names of their columns."""
         with self._explained():
-            cursor = self._connection.execute(statement.encode(), parameters or None)
+            cursor = self._connection.execute((MARK + statement).encode(), parameters or None)
             if not cursor.description:
                 return []
             names = [column.name for column in cursor.description]
@@ -101,7 +102,7 @@ class Session:
     def tuples(self, statement: str) -> list[tuple[Any, ...]]:
         """Rows of a question that gives its columns no names."""
         with self._explained():
-            return list(self._connection.execute(statement.encode()).fetchall())
+            return list(self._connection.execute((MARK + statement).encode()).fetchall())
 
     def execute(self, statement: str) -> None:
         self.rows(statement)

@@ -81,7 +81,7 @@ def connections(facts: Mapping[str, Any], states: Mapping[str, int], limits: Lim
     verdict = _level(share, limits["connections_warn"], limits["connections_fail"])
     said = ", ".join(f"{count} {state}" for state, count in sorted(states.items(), key=lambda item: -item[1]))
     yield Finding(
-        "connections", verdict, f"{used} of {room} connections in use ({said})", value=share,
+        "connections", verdict, f"{used} of {room} connections in use" + (f" ({said})" if said else ""), value=share,
         threshold=f"below {limits['connections_fail' if verdict == 'fail' else 'connections_warn']:g} %",
         next_step="" if verdict == "pass" else "the table by client says who; smaller pools (DATABASE_POOL_SIZE), or "
         "floyo_postgres_max_connections and playbooks/provision.yml",
