@@ -128,6 +128,10 @@ taken_from:
     before.
   returned: success
   type: str
+state_dir:
+  description: Where it is; callback C(floyo_lease) gives it back there when a run ends early.
+  returned: always, through the action plugin
+  type: str
 msg:
   description: For V(released), why nothing was given back; empty when it was.
   returned: success with O(state=released), and failure

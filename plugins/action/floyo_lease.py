@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
             result = self._execute({**arguments, "wait": 0, "takeover_token": result["token"]}, task_vars)
         if _held(result) and arguments["wait"]:
             result = self._execute(arguments, task_vars)
-        return result
+        return {**result, "state_dir": arguments["state_dir"]}
 
     def _execute(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         given = {name: value for name, value in arguments.items() if name != "state"}

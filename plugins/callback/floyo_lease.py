@@ -47,12 +47,11 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_ok(self, result: Any) -> None:
         if result.task.action != "floyo_lease":
             return
-        given, answer = result.task_fields["args"], result.result
+        state, answer = result.task.args.get("state"), result.result
         host = answer.get("_ansible_delegated_vars", {}).get("ansible_delegated_host") or result.host.get_name()
-        if given.get("state") == "acquired" and answer.get("token") and not result.task_fields.get("check_mode"):
-            place = {"state_dir": given["state_dir"]} if given.get("state_dir") else {}
-            self._held[host] = {"state": "released", "token": answer["token"], **place}
-        elif given.get("state") == "released":
+        if state == "acquired" and answer.get("token") and not result.task.check_mode:
+            self._held[host] = {"state": "released", "token": answer["token"], "state_dir": answer["state_dir"]}
+        elif state == "released":
             self._held.pop(host, None)
 
     def _give_back(self) -> None:

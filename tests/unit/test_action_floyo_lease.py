@@ -78,7 +78,7 @@ def test_a_dead_run_is_taken_over_by_its_token(plugin: ModuleType, monkeypatch: 
 
 def test_without_the_host_program_the_module_does_it(plugin: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(plugin, (127, {}))
-    assert host.run(monkeypatch, plugin, state="released", token=5) == {"token": 5}
+    assert host.run(monkeypatch, plugin, state="released", token=5) == {"token": 5, "state_dir": "/var/lib/floyo"}
     name, arguments = host.asked[1]
     assert (name, arguments["state"], arguments["token"]) == ("floyo_lease", "released", 5)
     assert None not in arguments.values()
