@@ -34,6 +34,12 @@ _PLAY = "ansible-playbook playbooks"
 _POOL_WORDS = re.compile(
     r"QueuePool limit|pool\S* (?:is )?exhausted|remaining connection slots|too many (?:clients|connections)"
 )
+_NO_DATABASE = ("DATABASE_UNREACHABLE", "DATABASE_LOST")
+# What module redis_cache gives as its reason when Redis does not serve; the others are ours, such as a missing driver.
+_NO_REDIS = (
+    "REFUSED", "UNREACHABLE", "TIMEOUT", "NO_SOCKET", "CLOSED", "LOADING", "BUSY", "MAX_CLIENTS", "PRIMARY_DOWN", "CLUSTER_DOWN",
+    "NOAUTH", "WRONGPASS", "NOPERM", "DNS", "TLS", "NOT_REDIS", "PROTECTED",
+)  # fmt: skip
 _FEWEST_ERRORS = 10
 _FEWEST_LOOKUPS = 100
 _POOL_LIMIT = 80
@@ -96,6 +102,12 @@ def doubts(facts: Facts) -> list[str]:
                 text = "unreachable" if result.get("unreachable") else one_line(result.get("msg") or "no answer")
                 silent.setdefault(shorten(text, 160), []).append(host)
         said += [f"{name} of {', '.join(hosts)}: {text}" for text, hosts in silent.items()]
+    for kind, key, reason in (("database", "connected", "code"), ("cache", "server", "reason")):
+        result = facts.get(kind)
+        if result is not None and key not in result:
+            word, known = str(result.get(reason) or ""), _NO_DATABASE if kind == "database" else _NO_REDIS
+            if word not in known:
+                said.append(f"{kind}: {shorten(result.get('msg') or 'no answer', 160)}")
     problems: dict[str, list[str]] = {}
     for host, result in (facts.get("slo") or {}).items():
         for one in result.get("problems") or ():
@@ -164,7 +176,7 @@ def _database(facts: Facts) -> Iterable[Symptom]:
     unready = {**_checks(facts, "readiness"), **_components(facts, "database")}
     unready = {host: one for host, one in unready.items() if host not in _checks(facts, "health")}
     evidence = [f"{host} says {one.get('word') or one.get('message')}" for host, one in sorted(unready.items())]
-    if "connected" not in database:
+    if "connected" not in database and (unready or database.get("code") in _NO_DATABASE):
         where = str(facts.get("database_host") or "the database's host")
         yield Symptom(
             "database gone",
@@ -175,7 +187,7 @@ def _database(facts: Facts) -> Iterable[Symptom]:
             f"ansible {where} -b -m ansible.builtin.command -a 'systemctl status postgresql@*'; start it when nobody"
             " stopped it on purpose",
         )
-    elif unready:
+    elif unready and "connected" in database:
         yield Symptom(
             "database not ready",
             "P1",
@@ -187,7 +199,7 @@ def _database(facts: Facts) -> Iterable[Symptom]:
 
 def _redis(facts: Facts) -> Iterable[Symptom]:
     cache = facts.get("cache")
-    if cache is None or "server" in cache:
+    if cache is None or "server" in cache or cache.get("reason") not in _NO_REDIS:
         return
     where = str(facts.get("cache_host") or "the cache's host")
     warned = _components(facts, "redis")
@@ -267,16 +279,21 @@ def _pool(facts: Facts) -> Iterable[Symptom]:
         )
         if count >= _FEWEST_ERRORS or (count and host in full):
             full.setdefault(host, []).append(f"{count} log lines of a pool without a free connection")
+    for one in (facts.get("database") or {}).get("findings") or ():
+        if one["check"] == "connections" and one["verdict"] == "fail":
+            full.setdefault(str(facts.get("database_host") or "database"), []).append(one["message"])
     if full:
         hosts = sorted(full)
+        backends = [host for host in hosts if host in (facts.get("slo") or {})]
         yield Symptom(
             "pool",
             "P1",
             hosts,
             [_told(host, ", ".join(full[host])) for host in hosts],
             f"{_PLAY}/database_connections.yml; then {_PLAY}/service.yml -e floyo_observe_service=restarted --limit"
-            f" {','.join(hosts)}, or raise DATABASE_POOL_SIZE",
-            action="restart",
+            f" {','.join(backends or ['floyo_backend'])}, or raise DATABASE_POOL_SIZE",
+            action="restart" if backends else "",
+            details={"hosts": backends},
         )
 
 

@@ -83,7 +83,7 @@ UNREADY = health(
         "detailed", "unhealthy", components=[{"name": "database", "level": "unhealthy", "word": "error", "message": ""}]
     ),
 )
-GONE = {"msg": "cannot connect: refused", "code": "DATABASE_LOST"}
+GONE = {"msg": "cannot connect: refused", "code": "DATABASE_UNREACHABLE"}
 BLOCKED = {
     "connected": True,
     "findings": [
@@ -143,6 +143,17 @@ def test_consequences_are_told_from_causes_and_nothing_is_done_about_them() -> N
 
 def test_every_consequence_is_a_symptom() -> None:
     assert {one for many in EXPLAINS.values() for one in many} <= set(EXPLAINS)
+
+
+def test_what_is_missing_on_our_side_is_no_symptom() -> None:
+    ours = {
+        "database": {"msg": "no psycopg", "code": "DRIVER_MISSING"},
+        "cache": {"msg": "no redis-py", "reason": "DRIVER"},
+    }
+    assert named(**ours) == {}
+    assert doubts(facts(**ours)) == ["database: no psycopg", "cache: no redis-py"]
+    exhausted = {"check": "connections", "verdict": "fail", "message": "nobody gets in", "object": "", "next_step": ""}
+    assert named(database={"connected": False, "findings": [exhausted]}) == {"pool": "cause"}
 
 
 def test_too_little_is_no_symptom() -> None:
