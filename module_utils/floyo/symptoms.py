@@ -107,7 +107,10 @@ def doubts(facts: Facts) -> list[str]:
         if result is not None and key not in result:
             word, known = str(result.get(reason) or ""), _NO_DATABASE if kind == "database" else _NO_REDIS
             if word not in known:
-                said.append(f"{kind}: {shorten(result.get('msg') or 'no answer', 160)}")
+                said.append(f"{kind}: {_message(result)}")
+    # What an account may not see is no proof of anything.
+    blind = [one for one in (facts.get("database") or {}).get("findings") or () if one["verdict"] == "inconclusive"]
+    said += [f"database: {one['message']} (Next: {one['next_step']})" for one in blind]
     problems: dict[str, list[str]] = {}
     for host, result in (facts.get("slo") or {}).items():
         for one in result.get("problems") or ():
@@ -121,6 +124,11 @@ def doubts(facts: Facts) -> list[str]:
     if leaks:
         said.append(f"memory leak: {next(iter(leaks.values()))} ({', '.join(leaks)})")
     return said
+
+
+def _message(result: Mapping[str, Any]) -> str:
+    """What a failed result says, without what was expected and what comes next: these have columns of their own."""
+    return shorten(str(result.get("msg") or "no answer").partition(" Expected: ")[0].partition(" Next: ")[0], 200)
 
 
 # --- the looks -------------------------------------------------------------------------------------------------------
@@ -182,7 +190,7 @@ def _database(facts: Facts) -> Iterable[Symptom]:
             "database gone",
             "P0" if unready else "P1",
             sorted(unready) or [where],
-            [f"asked from {where}: {shorten(database.get('msg') or 'no answer', 200)}", *evidence],
+            [f"asked from {where}: {_message(database)}", *evidence],
             # Not done by itself: a server that was stopped after a failover must not come back as a second primary.
             f"ansible {where} -b -m ansible.builtin.command -a 'systemctl status postgresql@*'; start it when nobody"
             " stopped it on purpose",
@@ -209,7 +217,7 @@ def _redis(facts: Facts) -> Iterable[Symptom]:
         "P2",
         sorted(warned) or [where],
         [
-            f"asked from {where}: {shorten(cache.get('msg') or 'no answer', 200)}",
+            f"asked from {where}: {_message(cache)}",
             *(f"{host} says {one['word']}" for host, one in sorted(warned.items())),
         ],
         f"{_PLAY}/troubleshoot.yml -e floyo_apply=true (starts redis-server on {where})"

@@ -152,6 +152,15 @@ def test_what_is_missing_on_our_side_is_no_symptom() -> None:
     }
     assert named(**ours) == {}
     assert doubts(facts(**ours)) == ["database: no psycopg", "cache: no redis-py"]
+    blind = {
+        "check": "rights",
+        "verdict": "inconclusive",
+        "message": "states are hidden",
+        "object": "",
+        "next_step": "grant",
+    }
+    said = doubts(facts(database={"connected": True, "findings": [blind]}))
+    assert said == ["database: states are hidden (Next: grant)"]
     exhausted = {"check": "connections", "verdict": "fail", "message": "nobody gets in", "object": "", "next_step": ""}
     assert named(database={"connected": False, "findings": [exhausted]}) == {"pool": "cause"}
 
