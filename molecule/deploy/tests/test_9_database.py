@@ -63,8 +63,8 @@ def long_query(world: Any) -> Iterator[Callable[[], str]]:
     name = world.fleet.groups["floyo_database"][0]
     world.fleet.write(name, "/root/.pgpass", f"127.0.0.1:*:*:floyo:{world.fleet.facts[name]['postgres_password']}\n")
     world.database.check_output(
-        "setsid -f env PGAPPNAME=report psql -h 127.0.0.1 -U floyo -d floyo -c %s >/dev/null 2>&1 </dev/null",
-        f"SELECT pg_sleep(300), '{_SECRET}'",
+        "setsid -f env PGPASSFILE=/root/.pgpass PGAPPNAME=report psql -h 127.0.0.1 -U floyo -d floyo -c %s >/dev/null 2>&1 </dev/null",
+        f"SELECT pg_sleep(3000), '{_SECRET}'",
     )
 
     def pid() -> str:
@@ -83,7 +83,7 @@ def test_a_long_query_is_seen_listed_and_ended(world: Any, long_query: Callable[
     (session,) = set(re.findall(rf"^(\S+\.[0-9a-f]+)\s+{pid}\s+floyo\s+report\s+active", seen.output, re.MULTILINE))
     assert "SELECT pg_sleep(?), ?" in seen.flat
 
-    nobody = world.play("database_kill")
+    nobody = world.play("database_kill", floyo_observe_kill_after=100_000)
     assert nobody.rc == 0, nobody.output
     dry = world.play("database_kill", "--check", floyo_observe_kill_after=0)
     assert dry.rc == 0, dry.output
