@@ -99,7 +99,7 @@ def test_positions_and_segments() -> None:
 
 def test_only_segments_count_among_an_archives_files() -> None:
     digest = "a" * 40
-    listed = {
+    listed: dict[str, Any] = {
         "15-1/0000000100000000/000000010000000000000002-" + digest + ".zst": {},
         "15-1/0000000100000000/000000010000000000000001-" + digest: {},
         "15-1/0000000100000000/000000010000000000000002.00000028.backup": {},

@@ -63,7 +63,8 @@ def _signals() -> Any:
 
 
 def test_a_run_calls_the_playbooks_modules_and_writes_down_how_it_went(tmp_path: Path) -> None:
-    modules, said = Modules(), []
+    modules = Modules()
+    said: list[str] = []
     assert Job(settings(tmp_path), said.append, modules).run()
     assert modules.states == [
         "pg_archive info", "pg_backup present", "pg_archive present", "pg_backup drilled", "pg_archive recovered",
