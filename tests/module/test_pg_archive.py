@@ -110,7 +110,7 @@ def site(run_module: Callable[..., Any]) -> Iterator[Site]:
     found = Site(work, _free_port(), run_module)
     (work / "pgbackrest.conf").write_text(
         f"[global]\nrepo1-path={work}/repo\nlog-path={work}\nlock-path={work}/lock\nspool-path={work}\n"
-        f"repo1-retention-full=9\narchive-timeout=60\n[test]\npg1-path={work}/data\npg1-port={found.port}\n"
+        f"repo1-retention-full=9\nrepo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass=a-passphrase\narchive-timeout=60\n[test]\npg1-path={work}/data\npg1-port={found.port}\n"
         f"pg1-socket-path={work}\npg1-user=postgres\n"
     )
     # Archiving breaks while a file is there, for the test that looks for it.
@@ -155,9 +155,12 @@ def site(run_module: Callable[..., Any]) -> Iterator[Site]:
         ) as admin:
             admin.execute("CREATE ROLE own LOGIN CREATEDB PASSWORD 's3cret-p4ss'")
             admin.execute("CREATE DATABASE app OWNER own")
+            # A tablespace must not be recovered over the live one, which is where the backup says it is.
+            call("mkdir", f"{work}/space")
+            admin.execute(f"CREATE TABLESPACE space OWNER own LOCATION '{work}/space'".encode())
         found.sql(
             "CREATE TABLE alembic_version (version_num text PRIMARY KEY); INSERT INTO alembic_version VALUES ('aaaa1111');"
-            "CREATE TABLE notes (id serial PRIMARY KEY, name text); INSERT INTO notes (name) VALUES ('before')"
+            "CREATE TABLE notes (id serial PRIMARY KEY, name text) TABLESPACE space; INSERT INTO notes (name) VALUES ('before')"
         )
         yield found
         found.run("discarded")
@@ -288,6 +291,13 @@ def test_what_a_killed_run_left_goes_with_the_next(site: Site, based: Any, phase
     site.run("discarded")
     assert site.moment_processes() == []
     assert not (site.work / "moment").exists()
+
+
+def test_a_moment_that_was_left_is_mentioned(site: Site, based: Any) -> None:
+    site.recovered(site.now())
+    assert "leftovers" in {each["check"] for each in site.run("checked")["checks"]}
+    site.run("discarded")
+    assert "leftovers" not in {each["check"] for each in site.run("checked")["checks"]}
 
 
 def test_a_directory_that_is_not_ours_is_not_removed(site: Site, based: Any, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Optional
 
-from ..backup.condition import verdict_of
+from ..backup.condition import Check, verdict_of
 from ..backup.judge import Space, parse_reserve
 from ..backup.store import Store, explained
 from ..errors import ConnectionLost, FloyoError, Refused, TimedOut, Unusable
@@ -105,6 +105,9 @@ class _Archive:
             limits=Limits(**{name: float(value) for name, value in given.items()}),
             now=time.time(),
         )
+        if self.side.leftovers():
+            step = "discard it when nobody looks at it any more: module pg_archive, state discarded"
+            checks.append(Check("leftovers", "warn", f"a recovered moment in {self.side.directory}", step))
         verdict = verdict_of(checks)
         facts = {"configured": True, "verdict": verdict, "checks": [check.facts() for check in checks]}
         if verdict == "fail":
