@@ -90,7 +90,9 @@ def test_a_scheduled_run_that_fails_is_seen_and_the_next_one_heals_it(world: Any
     assert world.database.run(job).succeeded
     record = json.loads(world.database.check_output("cat /var/lib/floyo-backup/last.json"))
     assert {step["result"] for step in record["steps"].values()} == {"ok"}
-    assert {"backup", "base backup", "drill", "moment drill", "prune", "check", "archive check"} <= set(record["steps"])
+    # The archive's drill may have gone well in the run before, and is then not due again.
+    succeeded = {"backup", "base backup", "drill", "moment drill", "prune", "check", "archive check"}
+    assert succeeded <= set(record["succeeded"])
     status = world.play("status")
     assert status.rc == 0, status.output
     assert "Scheduled backups: ok" in status.flat
