@@ -869,10 +869,10 @@ class Rehearsals:
     def backup(self, state: str, **more: Any) -> Any:
         arguments = {
             "directory": str(self.directory / "dumps"), "state": state, "lock_wait": 2, "min_free": "1K", "jobs": 1,
-            "database_url": self.release.plain_url, **more,
+            "database_url": self.release.plain_url + "?connect_timeout=60", **more,
         }  # fmt: skip
         result = self._run("pg_backup", arguments)
-        assert result.rc == 0, result.json
+        assert result.rc == 0, result["msg"]
         return result
 
     def copy(self) -> str:
