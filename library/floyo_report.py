@@ -48,8 +48,9 @@ options:
     required: true
   report:
     description:
-      - C(verdict) is C(good), C(doubtful), C(bad) or C(unknown), or a word of findings or of M(floyo_health). C(word) says
-        how it ended, C(summary) is a sentence, C(facts) are for machines and the index, then come C(sections).
+      - C(verdict) is C(good), C(doubtful), C(bad) or C(unknown), or a word of findings or of M(floyo_health); of a list the
+        worst counts. C(word) says how it ended, C(summary) is a sentence, C(facts) are for machines and the index, then
+        come C(sections).
       - A section is a mapping with C(type) (C(tiles), C(table), C(findings), C(timeline), C(lines), C(bars) or C(text)),
         C(title), C(intro), C(folded) and what its type needs.
       - A C(timeline) without C(rows) is filled with what this run has done so far.

@@ -15,6 +15,7 @@ if _SHARED not in ansible.module_utils.__path__:
 from ansible.module_utils.floyo import fleet
 from ansible.module_utils.floyo.errors import FloyoError
 from ansible.module_utils.floyo.report.deploy import deploy_report
+from ansible.module_utils.floyo.report.history import levels
 
 DOCUMENTATION = """
 name: floyo_rollback_target
@@ -56,6 +57,7 @@ class FilterModule:
             "floyo_left_behind": fleet.left_behind,
             "floyo_known_manifests": fleet.known_manifests,
             "floyo_release_gates": fleet.release_gates,
+            "floyo_report_levels": levels,
             "floyo_rollback_target": floyo_rollback_target,
             "floyo_status_rows": fleet.status_rows,
             "floyo_swap_back_target": fleet.swap_back_target,

@@ -55,6 +55,15 @@ def test_findings_become_a_table_without_empty_columns() -> None:
     assert table["rows"][0]["verdict"] == {"text": "fail", "tone": "bad", "href": ""}
 
 
+def test_of_several_verdicts_the_worst_counts() -> None:
+    assert made(verdict=["pass", "fail", "warn"])["verdict"] == "bad"
+    assert made(verdict=["pass", "inconclusive"])["verdict"] == "unknown"
+    assert made(verdict=["inconclusive", "warn"])["verdict"] == "doubtful"
+    assert made(verdict=[])["verdict"] == "unknown"
+    with pytest.raises(Unusable):
+        made(verdict=["pass", "fine"])
+
+
 @pytest.mark.parametrize(
     ("word", "tone"), [("pass", "good"), ("inconclusive", "unknown"), ("unhealthy", "bad"), ("doubtful", "doubtful")]
 )

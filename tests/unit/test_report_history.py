@@ -101,6 +101,19 @@ def test_service_levels_over_time_with_their_targets(tmp_path: Path) -> None:
     assert plot["targets"] == [{"label": "target", "value": 500.0}]
 
 
+def test_levels_are_the_findings_that_are_numbers() -> None:
+    findings = [
+        {"check": "mean latency", "value": 12.5, "threshold": "< 200 ms", "verdict": "pass"},
+        {"check": "hit rate", "value": 71, "threshold": "at least 80 %", "verdict": "fail"},
+        {"check": "p95", "value": "not told", "threshold": "< 500 ms", "verdict": "inconclusive"},
+        {"check": "queries", "verdict": "inconclusive"},
+    ]
+    assert history.levels(findings) == [
+        {"name": "mean latency", "value": 12.5, "target": 200.0, "unit": "ms", "ok": True},
+        {"name": "hit rate", "value": 71, "target": None, "unit": "", "ok": False},
+    ]
+
+
 def test_backups_and_drills_are_one_story(tmp_path: Path) -> None:
     shelf = shelf_of(
         tmp_path,

@@ -20,6 +20,8 @@ def deploy() -> Journal:
     run(journal, "1", "Ask", 0, {"a": "ok", "b": "ok"}, phase="Look")
     run(journal, "2", "Judge", 1, {"a": "ok"}, phase="Look")
     run(journal, "3", "Leave out", 2, {"a": "skipped", "b": "skipped"}, phase="Nothing")
+    journal.start_task("3b", "Swap back", phase="", action="ansible.builtin.include_role", state="", at=2.5)
+    journal.end_host("3b", "a", "ok", 2.6)
     run(journal, "4", "Build", 3, {"a": "changed"}, phase="Build")
     run(journal, "5", "Ask again", 4, {"a": "ok"}, phase="Look")
     journal.start_play("Switch, batch by batch", ["a"], continued=False)

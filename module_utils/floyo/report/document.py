@@ -21,6 +21,8 @@ __all__ = ["SCHEMA", "TONES", "made", "moment", "spans", "stem"]
 SCHEMA = 1
 TONES = ("good", "doubtful", "bad", "unknown")
 
+# What is not known is not well, and not worse than what is known to be doubtful.
+_FROM_BEST = ("good", "unknown", "doubtful", "bad")
 VERDICTS = {
     "pass": "good", "warn": "doubtful", "fail": "bad", "inconclusive": "unknown",
     "healthy": "good", "degraded": "doubtful", "unhealthy": "bad",
@@ -63,18 +65,16 @@ def made(
     environment: str,
     began: float,
     ended: float,
-    verdict: str,
+    verdict: str | Sequence[str],
     word: str = "",
     summary: str = "",
     facts: Mapping[str, Any] | None = None,
     sections: Sequence[Any] = (),
 ) -> dict[str, Any]:
-    """The document. Raises Unusable naming the section that is not what it must be."""
+    """The document. Of several verdicts the worst counts. Raises Unusable naming what is not as it must be."""
     if not _KIND.fullmatch(kind):
         raise _wrong(f"the report's kind {shorten(kind, 40)}", "lower case letters and underscores")
-    verdict = VERDICTS.get(verdict, verdict)
-    if verdict not in TONES:
-        raise _wrong(f"the verdict {shorten(verdict, 40)}", f"one of {', '.join((*TONES, *VERDICTS))}")
+    verdict = _worst(verdict)
     return {
         "schema": SCHEMA,
         "kind": kind,
@@ -90,6 +90,15 @@ def made(
         "facts": _plain(facts or {}),
         "sections": [_section(section, number) for number, section in enumerate(sections, 1)],
     }
+
+
+def _worst(given: str | Sequence[str]) -> str:
+    """The tone of a verdict, or of the worst of several; none at all is not known."""
+    tones = [VERDICTS.get(word, word) for word in ([given] if isinstance(given, str) else given)]
+    for word in tones:
+        if word not in TONES:
+            raise _wrong(f"the verdict {shorten(word, 40)}", f"one of {', '.join((*TONES, *VERDICTS))}")
+    return max(tones, key=_FROM_BEST.index, default="unknown")
 
 
 def _wrong(what: str, expected: str) -> Unusable:

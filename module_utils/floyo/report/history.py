@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 from . import plots
 from .document import made
 
-__all__ = ["index"]
+__all__ = ["index", "levels"]
+
+# "< 500 ms": the limit and its unit.
+_LIMIT = re.compile(r"[<>=\s]*(\d+(?:\.\d+)?)\s*(\S*)")
 
 # How many rows of each history the page shows; the reports themselves stay in the directory.
 _RELEASES = 30
@@ -74,6 +78,24 @@ def index(
         summary=f"{len(documents)} reports" if len(documents) != 1 else "1 report",
         sections=sections,
     )
+
+
+def levels(findings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What a report of service levels keeps of its findings for the index: those that are numbers."""
+    kept = []
+    for finding in findings:
+        value, limit = finding.get("value"), _LIMIT.fullmatch(str(finding.get("threshold") or ""))
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            kept.append(
+                {
+                    "name": str(finding["check"]),
+                    "value": value,
+                    "target": float(limit[1]) if limit else None,
+                    "unit": limit[2] if limit else "",
+                    "ok": finding.get("verdict") == "pass",
+                }
+            )
+    return kept
 
 
 def _tiles(

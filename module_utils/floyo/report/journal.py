@@ -13,6 +13,8 @@ from typing import Any
 __all__ = ["RUN", "Journal", "Step", "timeline"]
 
 _TONES = {"ok": "good", "changed": "good", "running": "unknown", "failed": "bad", "unreachable": "bad"}
+# What only orders other tasks, or computes: nothing happens on a host.
+_ORDERS = frozenset(("import_role", "import_tasks", "include_role", "include_tasks", "meta", "set_fact"))
 # What a switch is called in a timeline: the name of the task, short.
 _SWITCHED = "switched"
 # Hosts beyond these are shown batch by batch only.
@@ -100,7 +102,7 @@ def _phases(journal: Journal) -> list[dict[str, Any]]:
     for step in journal.steps:
         batches[step.play] = max(batches.get(step.play, 1), step.batch)
     for step in journal.steps:
-        if step.idle or step.end is None:
+        if step.idle or step.end is None or step.action.rpartition(".")[2] in _ORDERS:
             continue  # nobody did anything; or it is the report itself
         split = batches[step.play] > 1
         key = (step.play, step.batch, "" if split else step.phase or step.name)
