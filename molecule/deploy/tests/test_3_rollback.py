@@ -42,6 +42,12 @@ def test_nothing_earlier_is_left_to_go_back_to(world: Any) -> None:
 
 def test_a_contract_step_runs_when_asked_and_its_way_back_needs_consent(world: Any) -> None:
     assert world.play("deploy", floyo_version="v1.1.0").rc == 0
+    # Two hosts first: the third still reads what the contract step removes.
+    part = world.play("deploy", "--limit", ",".join(world.backends[:2]), floyo_version="v2.0.0", floyo_contract=True)
+    assert part.rc != 0
+    assert "which was made before d4b8f6a26e03 and may need what it removes" in part.flat
+    assert world.versions() == ["v2.0.0", "v2.0.0", "v1.1.0"]
+    assert world.heads() == ["b2e1d4c5f602"]
     done = world.play("deploy", floyo_version="v2.0.0", floyo_contract=True)
     assert done.rc == 0, done.output
     assert world.heads() == ["d4b8f6a26e03"]
@@ -59,6 +65,30 @@ def test_a_contract_step_runs_when_asked_and_its_way_back_needs_consent(world: A
     assert world.heads() == ["b2e1d4c5f602"]
     assert world.sql("SELECT min(created_at) FROM workflows") == made, "the column came back with its values"
     assert world.get("/api/workflows/1")["id"] == 1
+
+
+def test_over_what_has_no_way_back_a_restore_is_offered_and_done_when_it_is_agreed_to(world: Any) -> None:
+    world.sql("INSERT INTO workflows (name, owner) VALUES ('kept', 'Ada Lovelace')")
+    done = world.play("deploy", floyo_version="v2.2.0", floyo_contract=True)
+    assert done.rc == 0, done.output
+    assert world.heads() == ["e5c7f9a38b04"]
+    world.sql("INSERT INTO workflows (name, owner) VALUES ('lost', 'charles babbage')")
+    before = world.snapshot()
+    refused = world.play("rollback")
+    assert refused.rc != 0
+    assert "the downgrade of e5c7f9a38b04 is irreversible (it raises an error)" in refused.flat
+    assert "floyo_accept_restore=true" in refused.flat
+    assert "loses everything written since 20" in refused.flat
+    assert world.snapshot() == before
+    done = world.play("rollback", floyo_accept_restore=True)
+    assert done.rc == 0, done.output
+    assert "RESTORE" in done.output
+    assert world.versions() == ["v1.1.0"] * 3
+    assert world.heads() == ["b2e1d4c5f602"]
+    assert world.sql("SELECT owner FROM workflows WHERE name IN ('kept', 'lost')") == "Ada Lovelace"
+    world.sql("DELETE FROM workflows WHERE name = 'kept'")
+    (aside,) = world.sql(r"SELECT datname FROM pg_database WHERE datname LIKE 'floyo\_\_old\_%'").split()
+    world.database.check_output("runuser -u postgres -- dropdb %s", aside)  # what was live is kept beside it
 
 
 def test_a_named_release_and_one_that_is_not_there(world: Any) -> None:
