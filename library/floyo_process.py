@@ -38,15 +38,19 @@ options:
   shortest:
     description: Seconds that the samples must span.
     type: int
-    default: 1800
+    default: 3600
   warm_up:
     description: The first seconds of each process, which do not count.
     type: int
-    default: 300
+    default: 600
   percent_an_hour:
     description: Growth in percent of the memory held, from which on it is a leak. At least 1 MiB an hour.
     type: float
     default: 2.0
+  horizon:
+    description: Growth that needs more hours than this to reach the limit is a warning and no failure.
+    type: int
+    default: 168
   hours:
     description: How far back samples and events are looked at.
     type: int

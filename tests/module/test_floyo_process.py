@@ -29,7 +29,7 @@ def unit(tmp_path: Path, monkeypatch: Any) -> Callable[..., None]:
 
     def say(events: tuple[str, ...] = (), **properties: Any) -> None:
         shown = {"LoadState": "loaded", "ActiveState": "active", "MainPID": os.getpid(), "NRestarts": 0, "Result": "success",
-                 "InvocationID": "now", "ControlGroup": "/none", "MemoryMax": 10**12, "CPUUsageNSec": 5 * 10**9,
+                 "InvocationID": "now", "ControlGroup": "/none", "MemoryMax": 10**10, "CPUUsageNSec": 5 * 10**9,
                  **properties}  # fmt: skip
         program("systemctl", "cat <<'E'\n" + "\n".join(f"{key}={value}" for key, value in shown.items()) + "\nE")
         entries = [
@@ -64,7 +64,7 @@ def growing(count: int = 60, step: float = 60, by: float = 1) -> list[tuple[floa
 
 def test_a_quiet_service(ask: Any, unit: Any) -> None:
     unit(events=(STARTED,))
-    result = ask(*growing(by=0), start="before")
+    result = ask(*growing(count=100, by=0), start="before")
     assert result.rc == 0
     assert result["changed"] is False
     assert verdicts(result) == dict.fromkeys(
@@ -76,11 +76,12 @@ def test_a_quiet_service(ask: Any, unit: Any) -> None:
 
 def test_a_leak(ask: Any, unit: Any) -> None:
     unit()
-    result = ask(*growing(by=2))
+    result = ask(*growing(count=100, by=2))
     (found,) = [one for one in result["findings"] if one["check"] == "memory leak"]
     assert found["verdict"] == "fail"
     assert result["leak"]["bytes_an_hour"] == pytest.approx(120 * MIB, rel=0.1)
     assert "playbooks/service.yml" in found["next_step"]
+    assert verdicts(ask(*growing(count=100, by=2), horizon=24))["memory leak"] == "warn", "far from its limit"
     assert verdicts(ask(*growing(count=10, by=2)))["memory leak"] == "inconclusive"
     assert verdicts(ask(*growing(step=1, by=2), shortest=30, warm_up=2))["memory leak"] == "fail"
 

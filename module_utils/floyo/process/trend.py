@@ -87,8 +87,8 @@ def leak(
     samples: Sequence[Sample],
     *,
     fewest: int = 30,
-    shortest: float = 1800,
-    warm_up: float = 300,
+    shortest: float = 3600,
+    warm_up: float = 600,
     percent_an_hour: float = 2.0,
     limit: Optional[int] = None,
 ) -> dict[str, Any]:
