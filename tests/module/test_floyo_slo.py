@@ -314,6 +314,7 @@ def test_the_log_where_the_application_does_not_say(run_module: Any, tmp_path: P
 
 def test_statistics_that_are_not_there(run_module: Any, postgres_server: Any) -> None:
     url = postgres_server.fresh_database()
+    postgres_server.sql("DROP EXTENSION IF EXISTS pg_stat_statements")  # other tests of this server want it there
     options = {"want": ["queries"], "looks": 1}
     assert codes(run_module("floyo_slo", {**options, "database_url": url})) == {"queries": "NO_STATISTICS"}
     wrong = postgres_server.url_for("postgres", password="Wr0ng-and-secret")
