@@ -28,6 +28,13 @@ def test_a_session_is_named_as_in_the_servers_log() -> None:
     assert session_of(row(4711)) == "69262eb0.1267"
 
 
+def test_a_session_whose_start_is_hidden_still_counts() -> None:
+    """To an account without pg_monitor: it has a name by which nobody can be ended."""
+    hidden = row(4711, started=None, state=None, usename=None, application_name=None, client=None, query=None)
+    assert session_of(hidden) == "?.1267"
+    assert shape(blocking_tree([hidden, row(2, blocked_by=[4711], waits=3.0)])) == [(0, 4711), (1, 2)]
+
+
 def test_states_and_clients() -> None:
     rows = [row(1), row(2, state="idle"), row(3, state=None), row(4, backend_type="walwriter", state=None),
             row(5, application_name="floyo:backup@db1:77", client=None),

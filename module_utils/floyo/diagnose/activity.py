@@ -23,8 +23,13 @@ _MAINTENANCE = re.compile(
 
 
 def session_of(row: Mapping[str, Any]) -> str:
-    """The identity of a session as the server's log has it in %c: start and pid, both in hexadecimal."""
-    return f"{int(row['started']):x}.{row['pid']:x}"
+    """The identity of a session as the server's log has it in %c: start and pid, both in hexadecimal.
+
+    The start of others' sessions is hidden from an account without pg_monitor: ``?`` stands for it, and nobody is ended
+    by such a name.
+    """
+    start = "?" if row["started"] is None else f"{int(row['started']):x}"
+    return f"{start}.{row['pid']:x}"
 
 
 def shown(row: Mapping[str, Any]) -> dict[str, Any]:

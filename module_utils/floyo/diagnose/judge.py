@@ -99,6 +99,8 @@ def blocking(roots: Sequence[Mapping[str, Any]], limits: Limits) -> Iterator[Fin
         said = f"{who} ({root['state']}) {what} {len(waiting)} sessions, the longest for {longest:.0f} s"
         if not root["pid"]:
             step = "SELECT gid, owner, prepared FROM pg_prepared_xacts; then COMMIT PREPARED or ROLLBACK PREPARED"
+        elif root["session"].startswith("?"):
+            step = "GRANT pg_monitor to this account, which may not see whose session that is; then look again"
         else:
             step = f'{_KILL} -e \'{{"floyo_observe_kill_sessions": ["{root["session"]}"]}}\''
         verdict = _level(longest, limits["blocked_warn"], limits["blocked_fail"])
