@@ -19,7 +19,7 @@ def labels(world: Any) -> list[str]:
 
 
 def files(world: Any) -> str:
-    return str(world.database.check_output("cd %s && sha256sum *", _DIRECTORY))
+    return str(world.database.check_output("cd %s && find . -type f -exec sha256sum {} + | sort -k 2", _DIRECTORY))
 
 
 def databases(world: Any) -> list[str]:
