@@ -209,6 +209,27 @@ def test_a_table_that_somebody_rebuilds_holds_up_nothing(site: Site) -> None:
     assert result["sizes"]["tables"][0]["table"] == exact["tables"][0]["table"]
 
 
+def test_sizes_are_those_of_now_and_not_of_the_last_count(site: Site) -> None:
+    """What grew since is measured, with its index and its TOAST; the server's own count is of the last ANALYZE."""
+    site.sql(
+        "CREATE TABLE grown (id int PRIMARY KEY, v text) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false)"
+    )
+    site.sql("ALTER TABLE grown ALTER v SET STORAGE EXTERNAL; ANALYZE grown")
+    site.sql(
+        "INSERT INTO grown SELECT g, repeat('x', CASE WHEN g % 10 = 0 THEN 5000 ELSE 100 END) FROM generate_series(1, 5000) g"
+    )
+    rows = site.sql(
+        "SELECT pg_relation_size(oid), pg_indexes_size(oid), pg_relation_size(reltoastrelid) FROM pg_class WHERE relname = 'grown'"
+    )
+    names = ("table", "indexes", "toast")
+
+    def seen() -> list[tuple[int, ...]]:
+        (found,) = site.run("info", subset=["sizes"])["sizes"]["tables"]
+        return [tuple(found[name] for name in names)]
+
+    until(lambda: seen() == rows)
+
+
 def test_connections_by_state_and_client(site: Site) -> None:
     site.connect("web:1")
     site.connect("web:2").execute("BEGIN")

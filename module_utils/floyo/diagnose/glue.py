@@ -197,22 +197,22 @@ class _Report:
 
     @cached_property
     def _tables(self) -> list[dict[str, Any]]:
-        return self.session.rows(sql.TABLES)
+        return self.session.many(sql.TABLES)
 
     @cached_property
     def _sizes(self) -> tuple[dict[int, int], bool]:
         """Bytes by oid, and whether they are exact. Who rebuilds a table keeps it locked: then what was last counted."""
         try:
-            rows, exact = self.session.rows(sql.sizes(exact=True)), True
+            rows, exact = self.session.many(sql.sizes(exact=True)), True
         except FloyoError as error:
             if error.code not in ("LOCK_TIMEOUT", "STATEMENT_TIMEOUT"):
                 raise
-            rows, exact = self.session.rows(sql.sizes(exact=False)), False
+            rows, exact = self.session.many(sql.sizes(exact=False)), False
         return {row["oid"]: row["bytes"] or 0 for row in rows}, exact
 
     @cached_property
     def _indexes_of_all(self) -> list[dict[str, Any]]:
-        return self.session.rows(sql.INDEXES)
+        return self.session.many(sql.INDEXES)
 
     @property
     def _counted(self) -> float:
@@ -478,7 +478,7 @@ class _Report:
         return data, judge.autovacuum(tables, self.facts, self.limits)
 
     def see_sequences(self) -> tuple[Any, Iterator[Finding]]:
-        listed = self.session.rows(sql.SEQUENCES)
+        listed = self.session.many(sql.SEQUENCES)
         rows = judge.sequence_rows(listed)
         hidden = sum(1 for row in listed if not row["readable"])
         return rows[: self.asked["most"]], judge.sequences(rows, hidden, self.limits)

@@ -166,6 +166,19 @@ def statements(schema: str, columns: list[str]) -> str:
 
 
 def sizes(*, exact: bool) -> str:
-    """Bytes of tables, of their TOAST, and of indexes. The exact form waits where somebody rebuilds one of them."""
-    size = "pg_relation_size(c.oid)" if exact else "c.relpages::int8 * current_setting('block_size')::int"
-    return f"SELECT c.oid::int8 AS oid, {size} AS bytes FROM pg_class c WHERE c.relkind IN ('r', 'm', 'i', 't') AND c.oid >= 16384"  # noqa: S608
+    """Bytes of tables, of their TOAST, and of indexes.
+
+    Each one that is measured has to be opened, and waits where somebody rebuilds it. So in the exact form those are, that
+    are large or have changed since they were counted; the other form opens none.
+    """
+    counted = "c.relpages::int8 * current_setting('block_size')::int"
+    changed = "coalesce(i.indrelid, c.oid)"
+    measured = (
+        f"CASE WHEN c.relpages >= 8 OR pg_stat_get_mod_since_analyze({changed}) > 0"
+        f" OR (c.relpages = 0 AND pg_stat_get_live_tuples({changed}) > 0) THEN pg_relation_size(c.oid) ELSE {counted} END"
+    )
+    return (
+        f"SELECT c.oid::int8 AS oid, {measured if exact else counted} AS bytes"  # noqa: S608
+        " FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relkind IN ('r', 'm', 'i', 't') AND c.oid >= 16384 AND NOT (c.relkind = 'i' AND n.nspname = 'pg_toast')"
+    )
