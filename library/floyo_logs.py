@@ -136,7 +136,8 @@ lines:
   elements: dict
   returned: always
 patterns:
-  description: The most frequent errors, each with C(pattern), C(count), C(first), C(last), C(sample).
+  description: The most frequent errors, each with C(pattern), C(count), C(first), C(last), C(sample), and
+    C(by_minute), pairs of epoch and count of the newest 120 minutes that had one.
   type: list
   elements: dict
   returned: always

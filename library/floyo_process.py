@@ -75,6 +75,11 @@ findings:
   type: list
   elements: dict
   returned: always
+history:
+  description: Pairs of epoch and bytes held, about 288 of them; bytes are null between two processes.
+  type: list
+  elements: list
+  returned: always
 leak:
   description:
     - C(verdict) (growing, stable, inconclusive), C(reason), C(bytes_an_hour), its C(interval), C(samples), C(seconds),

@@ -46,6 +46,10 @@ options:
     description: Where the files go. It is made when it is missing.
     type: path
     required: true
+  keep:
+    description: How many reports stay in the directory; the oldest go. V(0) keeps all.
+    type: int
+    default: 1000
   report:
     description:
       - C(verdict) is C(good), C(doubtful), C(bad) or C(unknown), or a word of findings or of M(floyo_health); of a list the
@@ -53,6 +57,7 @@ options:
         come C(sections).
       - A section is a mapping with C(type) (C(tiles), C(table), C(findings), C(timeline), C(lines), C(bars) or C(text)),
         C(title), C(intro), C(folded) and what its type needs.
+      - A plot over time of each of C(facts.levels), from the reports of this kind that are there, comes last.
       - A C(timeline) without C(rows) is filled with what this run has done so far.
     type: dict
 author: floyo-ops

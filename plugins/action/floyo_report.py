@@ -25,6 +25,8 @@ from ansible.module_utils.floyo.report.journal import RUN, timeline
 from ansible.module_utils.floyo.report.shelf import Shelf
 
 display = Display()
+# How far back the levels of a page go.
+_EARLIER = 200
 
 
 class ActionModule(ActionBase):
@@ -42,6 +44,7 @@ class ActionModule(ActionBase):
                 "application": {"type": "str", "required": True},
                 "environment": {"type": "str", "required": True},
                 "directory": {"type": "path", "required": True},
+                "keep": {"type": "int", "default": 1000},
                 "report": {"type": "dict"},
             },
             required_if=[("state", "present", ["kind", "title", "report"])],
@@ -60,7 +63,7 @@ class ActionModule(ActionBase):
         made = self._document(given, variables)
         if self._task.check_mode:
             return {}
-        page, data = Shelf(given["directory"]).put(made)
+        page, data = Shelf(given["directory"]).put(made, keep=given["keep"])
         display.display(f"Report: {_shown(page)}")
         return {"page": page, "data": data}
 
@@ -95,6 +98,8 @@ class ActionModule(ActionBase):
             else section
             for section in report.get("sections") or ()
         ]
+        if "levels" in (report.get("facts") or {}):
+            sections += self._levels(given, now)
         made = document.made(
             kind=given["kind"],
             title=given["title"],
@@ -110,6 +115,12 @@ class ActionModule(ActionBase):
         )
         hidden: dict[str, Any] = redact.hide(made, redact.secret_values(self._secret(variables)))
         return hidden
+
+    def _levels(self, given: dict[str, Any], now: float) -> list[dict[str, Any]]:
+        """This report's levels behind those of the reports before it."""
+        earlier, _ = Shelf(given["directory"]).documents(given["kind"], limit=_EARLIER)
+        this = {"began": document.moment(now), "facts": {"levels": given["report"]["facts"]["levels"]}}
+        return history.levels_over_time([this, *earlier])
 
     def _secret(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """The variables whose names say that they are secret, with their values."""

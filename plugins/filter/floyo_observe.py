@@ -17,6 +17,7 @@ from ansible.module_utils.floyo import finding, symptoms
 from ansible.module_utils.floyo.health import fleet as health
 from ansible.module_utils.floyo.logs import merge
 from ansible.module_utils.floyo.process import fleet as process
+from ansible.module_utils.floyo.report import looks
 from ansible.module_utils.floyo.slo import judge
 
 DOCUMENTATION = """
@@ -76,6 +77,11 @@ class FilterModule:
             "floyo_log_silent": merge.silent,
             "floyo_log_slow": merge.slow_of_all,
             "floyo_process_rows": process.process_rows,
+            "floyo_report_errors": looks.errors_over_time,
+            "floyo_report_level_bars": looks.level_bars,
+            "floyo_report_memory": looks.memory_over_time,
+            "floyo_report_queries": looks.query_bars,
+            "floyo_report_slow": looks.slow_bars,
             "floyo_slo_findings": floyo_slo_findings,
             "floyo_symptoms": symptoms.symptoms,
         }

@@ -143,6 +143,9 @@ def test_error_patterns_as_the_runbook_counts_them(ask: Any, log: Any, tmp_path:
     result = ask(want=["patterns"])
     assert {one["pattern"]: one["count"] for one in result["patterns"]} == counted
     assert result["pattern_count"] == sum(counted.values())
+    for one in result["patterns"]:
+        assert sum(count for _, count in one["by_minute"]) == one["count"]
+        assert 5 <= len(one["by_minute"]) <= 7, "the log is of five minutes"
 
 
 def test_everything_in_one_pass_over_all_files(ask: Any, log: Any) -> None:

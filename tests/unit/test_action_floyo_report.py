@@ -109,3 +109,20 @@ def test_what_cannot_be_written_is_told_and_stops_nothing(play: Play, tmp_path: 
     told = " ".join((done.stdout + done.stderr).split())
     assert told.count("The report cannot be written") == 2
     assert "Go on" in done.stdout
+
+
+def test_levels_are_drawn_with_those_of_earlier_reports(play: Play, tmp_path: Path) -> None:
+    shelf = tmp_path / "reports"
+
+    def measured(value: float) -> dict[str, Any]:
+        level = {"name": "p95", "value": value, "target": 200.0, "unit": "ms", "ok": True}
+        return {"verdict": "good", "facts": {"levels": [level]}, "sections": []}
+
+    for value in (120.0, 150.0):
+        done = play([report(shelf, measured(value), kind="slo")])
+        assert done.returncode == 0, done.stdout + done.stderr
+    newest = json.loads(max(shelf.glob("*.json"), key=lambda path: path.stat().st_mtime_ns).read_text())
+    (section,) = newest["sections"]
+    assert section["title"] == "Service level: p95"
+    assert [point[1] for point in section["series"][0]["points"]] == [120.0, 150.0]
+    assert section["targets"] == [{"label": "target", "value": 200.0}]

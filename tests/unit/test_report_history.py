@@ -48,6 +48,21 @@ def test_files_are_for_owner_and_group_and_newest_come_first(tmp_path: Path) -> 
     assert {path.suffix for path in Path(shelf.directory).iterdir()} == {".html", ".json"}, "nothing half written"
 
 
+def test_the_oldest_reports_go_and_other_files_stay(tmp_path: Path) -> None:
+    shelf = shelf_of(tmp_path, *(report("health", days) for days in (5, 4, 3)))
+    other = Path(shelf.directory, "notes.json")
+    other.write_text("{}")
+    shelf.put(report("deploy", 1), keep=2)
+    found, _ = shelf.documents()
+    assert [one["kind"] for one in found] == ["deploy", "health"]
+    assert len(list(Path(shelf.directory).glob("*.html"))) == 2
+    assert other.exists()
+    assert [one["kind"] for one in shelf.documents("health")[0]] == ["health"]
+    shelf.put(report("health", 0.5))
+    assert len(shelf.documents("health", limit=1)[0]) == 1
+    assert len(shelf.documents()[0]) == 3, "nothing goes unless it is said"
+
+
 def test_a_damaged_file_is_named_and_does_not_hide_the_others(tmp_path: Path) -> None:
     shelf = shelf_of(tmp_path, report("deploy", 1))
     Path(shelf.directory, "20990101T000000Z-x.json").write_text("{")

@@ -207,6 +207,7 @@ def _patterns(tally: Tally, top: int, hide: Redactor) -> list[dict[str, Any]]:
             "first": _iso(one["first"]),
             "last": _iso(one["last"]),
             "sample": _entry(one["sample"], hide)["message"],
+            "by_minute": [[60 * minute, count] for minute, count in sorted(one["minutes"].items())],
         }
         for one in found
     ]

@@ -30,6 +30,7 @@ _DURATIONS = (
 )
 # More different patterns than this are no patterns.
 _MOST_PATTERNS = 5000
+_MOST_MINUTES = 120
 
 
 @dataclass(frozen=True)
@@ -167,11 +168,23 @@ class Tally:
                 key = "(more patterns than can be counted)"
             found = self.patterns.setdefault(
                 key,
-                {"pattern": key, "count": 0, "level": line.level, "first": line.epoch, "last": None, "sample": line},
+                {
+                    "pattern": key,
+                    "count": 0,
+                    "level": line.level,
+                    "first": line.epoch,
+                    "last": None,
+                    "sample": line,
+                    "minutes": collections.Counter(),
+                },
             )
         found["count"] += 1
         if line.epoch is not None:
             found["last"] = max(found["last"] or line.epoch, line.epoch)
+            minutes = found["minutes"]
+            minutes[int(line.epoch // 60)] += 1
+            if len(minutes) > _MOST_MINUTES:
+                del minutes[min(minutes)]  # a file may hold years; a plot is about the newest
 
     def _count_slow(self, line: Line) -> None:
         told = duration_of(line, self.hide)

@@ -14,7 +14,7 @@ from ..finding import Finding, as_results, overall
 from ..text import shorten
 from .cgroup import look, show
 from .ring import read
-from .trend import MIB, Sample, leak, series
+from .trend import MIB, Sample, history, leak, series
 
 __all__ = ["ARGUMENT_SPEC", "observe"]
 
@@ -81,6 +81,7 @@ def observe(params: Mapping[str, Any]) -> dict[str, Any]:
         "cpu_seconds": None if sample is None else sample.cpu,
         "cpu_percent": _cpu_percent(samples),
         "leak": trend,
+        "history": history(samples),
         "events": events,
         "findings": as_results(findings),
         "verdict": overall(findings),

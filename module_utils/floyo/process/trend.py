@@ -11,10 +11,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
-__all__ = ["Sample", "Slope", "leak", "series", "slope"]
+__all__ = ["Sample", "Slope", "history", "leak", "series", "slope"]
 
 # Pairs grow with the square of the samples.
 _MOST_SAMPLES = 240
+_MOST_POINTS = 288
 _Z = 1.96
 MIB = 1024 * 1024
 
@@ -48,6 +49,18 @@ def series(samples: Sequence[Sample]) -> list[list[Sample]]:
         elif not (found and found[-1][-1].start == sample.start and sample.at == found[-1][-1].at):
             found.append([sample])
     return found
+
+
+def history(samples: Sequence[Sample]) -> list[list[Optional[float]]]:
+    """``[time, bytes]`` for a plot, about 288 of them; bytes are None between two processes."""
+    runs = series(samples)
+    most = max(_MOST_POINTS // max(len(runs), 1), 2)
+    points: list[list[Optional[float]]] = []
+    for run in runs:
+        if points:
+            points.append([run[0].at, None])
+        points += [[sample.at, sample.memory] for sample in _thinned(run, most)]
+    return points
 
 
 def _thinned(samples: Sequence[Sample], most: int) -> Sequence[Sample]:

@@ -11,7 +11,7 @@ from typing import Any
 from . import plots
 from .document import made
 
-__all__ = ["index", "levels"]
+__all__ = ["index", "levels", "levels_over_time"]
 
 # "< 500 ms": the limit and its unit.
 _LIMIT = re.compile(r"[<>=\s]*(\d+(?:\.\d+)?)\s*(\S*)")
@@ -61,7 +61,7 @@ def index(
         sections += [_releases(changes), *_durations(changes)]
     if by_kind["backups"] or by_kind["restore_drill"]:
         sections.append(_backups(by_kind["backups"], by_kind["restore_drill"]))
-    sections += _levels(by_kind["slo"])
+    sections += levels_over_time(by_kind["slo"])
     sections.append(_all(documents))
     if strange:
         sections.append({"type": "text", "title": "Files that are no reports", "lines": list(strange), "folded": True})
@@ -211,8 +211,11 @@ def _backups(lists: Iterable[Mapping[str, Any]], drills: Iterable[Mapping[str, A
     }
 
 
-def _levels(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A plot for each service level that the reports' facts hold: ``levels: [{name, value, target, unit, ok}]``."""
+def levels_over_time(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A plot for each service level that the reports' facts hold: ``levels: [{name, value, target, unit, ok}]``.
+
+    ``reports`` come newest first.
+    """
     series: dict[tuple[str, str], list[list[Any]]] = collections.defaultdict(list)
     targets: dict[tuple[str, str], float] = {}
     for document in reversed(reports):
