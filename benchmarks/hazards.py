@@ -50,7 +50,8 @@ class Trial:
         self.server, self.place = server, place
         self.url = str(server.fresh_database())
         self.database = self.url.rpartition("/")[2]
-        self.sql(f"CREATE TABLE users AS SELECT g AS id, md5(random()::text) AS name FROM generate_series(1, {ROWS}) g")  # noqa: S608
+        rows = f"SELECT g AS id, md5(random()::text) AS name FROM generate_series(1, {ROWS}) g"  # noqa: S608 (a number)
+        self.sql(f"CREATE TABLE users AS {rows}")
         self.place.mkdir()
         self.directory = self.place / "backups"
 
@@ -160,7 +161,10 @@ def killed(trial: Trial) -> tuple[str, str]:
         trial.start(THEIRS, trial.their_arguments("dump", target)), lambda: target.exists() and target.stat().st_size
     )
     theirs = trial.readable(target)
-    partial = lambda: any(path.stat().st_size for path in trial.directory.glob("*.partial"))  # noqa: E731
+
+    def partial() -> bool:
+        return any(path.stat().st_size for path in trial.directory.glob("*.partial"))
+
     kill_when(trial.start("pg_backup", trial.our_arguments("present")), partial)
     time.sleep(1)
     listed = trial.listed()

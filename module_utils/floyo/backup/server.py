@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConnectionLost, FloyoError, Refused, TimedOut, Unusable
+from ..postgres.driver import driver
 from ..postgres.lock import application_name, describe_holder, holder_sql, lock_key, others_sql, try_lock_sql
 from ..postgres.url import DatabaseUrl, scrub
 from ..text import shorten
@@ -64,7 +63,7 @@ class Server:
     def __init__(self, url: DatabaseUrl, what: str = "backup") -> None:
         """``what`` we do is in our connection's name."""
         self._url = url
-        self._psycopg = _driver()
+        self._psycopg = driver()
         with self._explained("connect"):
             self._connection = self._psycopg.connect(
                 **{
@@ -419,17 +418,3 @@ def _name(text: str) -> str:
 
 def _quoted(table: Table) -> str:
     return f"{_name(table.schema)}.{_name(table.name)}"
-
-
-def _driver() -> Any:
-    """psycopg 3, which Debian and Ubuntu call python3-psycopg."""
-    try:
-        return importlib.import_module("psycopg")
-    except ImportError as error:
-        older = " (psycopg2, which is installed, is another one)" if importlib.util.find_spec("psycopg2") else ""
-        raise Unusable(
-            f"this host's Python has no working psycopg 3{older}: {shorten(error)}",
-            code="DRIVER_MISSING",
-            expected="the package python3-psycopg",
-            next_step="apt-get install python3-psycopg, or run playbooks/provision.yml",
-        ) from error
