@@ -40,6 +40,11 @@ options:
       - V(verified) reads existing ones to the last byte, all or the one in O(label), and fails when one is damaged.
       - V(restored) verifies the one in O(label), backs the live database up, restores into a new database, compares
         rows, values, revision, structure and large objects with the manifest, and exchanges the two.
+      - V(imported) does the same with a plain dump of somebody else, O(sql_file), and nothing else ever reads one. The file is
+        read to its end before anything is made. It has to be whole and to hold only what C(pg_dump) writes; commands to
+        C(psql), statements that reach beyond the database and rows from programs or files are refused with their line. It
+        is not given to C(psql), so no such command could be carried out. It goes into a new database in one transaction,
+        as the owner, who may be no superuser; owners in the file do not count. Its rows are counted before the exchange.
       - V(swapped_back) makes the database that a restore has replaced the live one again.
       - V(drilled) restores the newest backup, or the one in O(label), into a database with a random name, compares, notes
         how long it took, and drops it. The live database is not touched.
@@ -53,7 +58,8 @@ options:
         identity against O(limits), and fails when one is passed. It changes nothing and reads no dump.
       - V(info) lists them by their manifests without reading the dumps.
     type: str
-    choices: [present, verified, restored, swapped_back, drilled, cloned, swept, pruned, copied, fetched, checked, info]
+    choices:
+      [present, verified, restored, imported, swapped_back, drilled, cloned, swept, pruned, copied, fetched, checked, info]
     default: present
   database_url:
     description: The URL of the database as the owner of its tables. O(state=verified) and O(state=info) need none.
@@ -146,6 +152,25 @@ options:
     elements: str
   expected_schema:
     description: For O(state=restored), the fingerprint of the schema that the caller has planned with.
+    type: str
+    default: ""
+  accept_in_place:
+    description:
+      - Where the account lacks C(CREATEDB), O(state=restored) may work in the live database, in one transaction that is
+        compared with the manifest before it is committed. Whatever ends it leaves the database as it was.
+      - Meanwhile all who use the database wait, sessions that keep a table are ended, and afterwards only the safety backup
+        leads back. O(jobs) above 1 is not possible.
+    type: bool
+    default: false
+  sql_file:
+    description:
+      - For O(state=imported), the file on the host. Only its owner may be able to change it.
+    type: path
+    default: ""
+  sql_sha256:
+    description:
+      - For O(state=imported), the file's sha256, as whoever has made it says it. Without it nothing is imported; check mode
+        returns it in RV(plan).
     type: str
     default: ""
   safety_backup:
@@ -260,6 +285,14 @@ EXAMPLES = r"""
     label: 20250115T103000Z-3f9a1c
     expected_heads: [a1b2c3d4]
 
+- name: Look at what somebody has made with pg_dump > backup.sql
+  pg_backup:
+    state: imported
+    database_url: "{{ floyo_database_url }}"
+    sql_file: /root/backup.sql
+  check_mode: true
+  register: looked
+
 - name: It was the wrong one
   pg_backup:
     state: swapped_back
@@ -303,14 +336,16 @@ plan:
       of the dump, C(free) and C(reserve).
     - For O(state=restored) C(backup), C(created), C(database), C(heads), C(rows), about how many rows the live database has
       as C(live_rows), C(server), C(client), C(bytes), the bytes that it C(replaces), the C(seconds) that the last restore
-      took, and in words what it C(loses).
-  returned: O(state=present) and O(state=restored)
+      took, and in words what it C(loses). C(in_place) is there and true when it is to be done in the live database.
+    - For O(state=imported) also the C(file), its C(sha256), and how many of its statements are C(passed_over).
+  returned: O(state=present), O(state=restored) and O(state=imported)
   type: dict
 restored:
   description:
     - C(label), C(database), the name of the C(kept) one, the label of the C(safety_backup), C(heads), C(rows), C(tables),
-      C(seconds) and, in C(phases), those of each part. Empty in check mode.
-  returned: O(state=restored)
+      C(seconds) and, in C(phases), those of each part. Empty in check mode. After a restore in place nothing is C(kept).
+    - For O(state=imported) C(label) is the file's name, with C(file) and C(sha256).
+  returned: O(state=restored) and O(state=imported)
   type: dict
 swapped_back:
   description:
@@ -389,7 +424,8 @@ running:
   elements: dict
 swept:
   description: Files, or databases, of killed runs that were, or in check mode would be, removed.
-  returned: O(state=present), O(state=restored), O(state=drilled), O(state=cloned), O(state=swept) and O(state=pruned)
+  returned: O(state=present), O(state=restored), O(state=imported), O(state=drilled), O(state=cloned), O(state=swept) and
+    O(state=pruned)
   type: list
   elements: str
 freed:
@@ -422,6 +458,7 @@ ARGUMENTS = {
             "present",
             "verified",
             "restored",
+            "imported",
             "swapped_back",
             "drilled",
             "cloned",
@@ -452,6 +489,9 @@ ARGUMENTS = {
     "maintenance_url": {"type": "str", "default": "", "no_log": True},
     "expected_heads": {"type": "list", "elements": "str"},
     "expected_schema": {"type": "str", "default": ""},
+    "accept_in_place": {"type": "bool", "default": False},
+    "sql_file": {"type": "path", "default": ""},
+    "sql_sha256": {"type": "str", "default": ""},
     "safety_backup": {"type": "bool", "default": True},
     "safety_directory": {"type": "path", "default": ""},
     "application_role": {"type": "str", "default": ""},

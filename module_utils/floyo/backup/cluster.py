@@ -285,6 +285,31 @@ class Cluster(Server):
                 over.set()
                 thread.join()
 
+    @contextmanager
+    def making_way(self, pid: int) -> Iterator[list[str]]:
+        """While the block runs, end the sessions for which another one waits. The list gets those whom we may not end."""
+        over, stay = threading.Event(), list[str]()
+        with closing(Server(self._url, self._what)) as other:
+
+            def end() -> None:
+                while not over.wait(_TICK):
+                    with suppress(FloyoError):  # what waits tells when it was too long
+                        rows = other._rows(
+                            "SELECT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed'), coalesce(a.usename, 'the server'),"  # noqa: S608 (constants)
+                            f" CASE WHEN a.usesysid IS NOT NULL AND {_OURS_TO_END} THEN pg_terminate_backend(a.pid) END"
+                            " FROM unnest(pg_blocking_pids(%s)) b JOIN pg_stat_activity a ON a.pid = b",
+                            [pid],
+                        )
+                        stay[:] = [f"pid {pid} ({name}, user {user})" for pid, name, user, ended in rows if not ended]
+
+            thread = threading.Thread(target=end, daemon=True)
+            thread.start()
+            try:
+                yield stay
+            finally:
+                over.set()
+                thread.join()
+
     def _kept_busy(self, database: str, error: FloyoError) -> FloyoError:
         if error.details.get("sqlstate") not in (_STILL_USED, "55P03"):
             return error

@@ -186,14 +186,19 @@ class Copy:
     def _check_rights(self) -> None:
         lacking = self.cluster.lacking(self.like.owner)
         if lacking:
-            raise Refused(
-                f"role {self.facts['user']} may not make a database beside {self.url.database}:"
-                f" it lacks {' and '.join(lacking)}",
-                code="RIGHTS_MISSING",
-                expected="the owner with CREATEDB, or a maintenance_url of an account that may",
-                next_step="set floyo_postgres_owner_restores and run playbooks/provision.yml; or name maintenance_url",
-                lacking=lacking,
-            )
+            raise self.lacks(lacking)
+
+    def lacks(self, lacking: list[str]) -> Refused:
+        offer = self.what == "restore" and lacking == ["CREATEDB"] and self.live is not None and self.asked["label"]
+        return Refused(
+            f"role {self.facts['user']} may not make a database beside {self.url.database}:"
+            f" it lacks {' and '.join(lacking)}",
+            code="RIGHTS_MISSING",
+            expected="the owner with CREATEDB, or a maintenance_url of an account that may",
+            next_step="set floyo_postgres_owner_restores and run playbooks/provision.yml; or name maintenance_url"
+            + ("; or agree with accept_in_place: in one transaction, nobody works meanwhile" if offer else ""),
+            lacking=lacking,
+        )
 
     def _check_roles(self) -> None:
         absent = self.cluster.absent_roles(self.manifest.get("roles", []))
@@ -222,14 +227,21 @@ class Copy:
                 extensions=absent,
             )
         self.guarded = guarded
-        if guarded and not self.cluster.is_superuser():
-            raise Refused(
-                f"only a superuser may create extensions {', '.join(guarded)}",
-                code="EXTENSION_RIGHTS",
-                expected="a maintenance_url of a superuser",
-                next_step="name one, such as postgresql:///postgres?host=/var/run/postgresql as user postgres",
-                extensions=guarded,
-            )
+        self.require_creatable()
+
+    def require_creatable(self) -> None:
+        if self.guarded and not self.cluster.is_superuser():
+            raise self.needs_a_superuser(self.guarded)
+
+    @staticmethod
+    def needs_a_superuser(extensions: list[str]) -> Refused:
+        return Refused(
+            f"only a superuser may create extensions {', '.join(extensions)}",
+            code="EXTENSION_RIGHTS",
+            expected="a maintenance_url of a superuser",
+            next_step="name one, such as postgresql:///postgres?host=/var/run/postgresql as user postgres",
+            extensions=extensions,
+        )
 
     def _check_space(self) -> None:
         need = int(self.manifest.get("database_bytes", 0) * _SPACE_MARGIN)

@@ -23,6 +23,8 @@ from .catalogue import NO_MANIFEST, Catalogue
 from .cloned import Cloned, Swept
 from .copied import Copies, Fetch, elsewhere, remote_of
 from .drilled import Drill
+from .imported import Import
+from .in_place import InPlace
 from .judge import (
     Programs,
     Toc,
@@ -67,7 +69,9 @@ def backup(parameters: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]
         return _Verification(parameters, store, check_mode=check_mode).result()
     with _stoppable():
         if parameters["state"] == "restored":
-            return Restore(
+            return _restored(parameters, store, check_mode)
+        if parameters["state"] == "imported":
+            return Import(
                 parameters, store, check_mode=check_mode, safety=partial(_safety, parameters, store, check_mode)
             ).result()
         if parameters["state"] == "swapped_back":
@@ -88,6 +92,16 @@ def backup(parameters: Mapping[str, Any], *, check_mode: bool) -> dict[str, Any]
         copies = Copies(parameters, store, check_mode=check_mode) if parameters["remote"] else None
         result = _Backup(parameters, store, check_mode=check_mode).result()
         return _copied(copies, result) if copies else result
+
+
+def _restored(parameters: Mapping[str, Any], store: Store, check_mode: bool) -> dict[str, Any]:
+    safety = partial(_safety, parameters, store, check_mode)
+    try:
+        return Restore(parameters, store, check_mode=check_mode, safety=safety).result()
+    except Refused as error:
+        if error.details.get("lacking") != ["CREATEDB"] or not parameters["accept_in_place"]:
+            raise
+    return InPlace(parameters, store, check_mode=check_mode, safety=safety).result()
 
 
 def _info(parameters: Mapping[str, Any], store: Store) -> dict[str, Any]:

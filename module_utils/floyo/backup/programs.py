@@ -31,6 +31,7 @@ __all__ = [
     "offers",
     "read_back",
     "restore",
+    "script",
 ]
 
 # Where Debian and the PostgreSQL project's own packages for Red Hat put the programs of each version.
@@ -261,6 +262,19 @@ def listing(programs: Programs, archive: Archive, *, deadline: float) -> str:
             child.succeed()
         output.seek(0)
         return output.read().decode(errors="surrogateescape")
+
+
+@contextmanager
+def script(
+    programs: Programs, arguments: Sequence[str], archive: Archive, *, deadline: float
+) -> Iterator[Iterator[bytes]]:
+    """What pg_restore would run, as text. The block has to take all of it."""
+    words = ["--file=-", "--no-owner", *arguments]
+    with _restoring(programs, archive, words, deadline, stdout=subprocess.PIPE) as child:
+        assert child.process.stdout is not None  # noqa: S101 - for the type checker: it was asked for as a pipe
+        source = child.process.stdout.fileno()
+        yield iter(lambda: child.read(source, CHUNK), b"")
+        child.succeed()
 
 
 def restore(

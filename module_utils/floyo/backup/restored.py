@@ -18,7 +18,7 @@ from .naming import stamp
 from .server import Server
 from .store import Store
 
-__all__ = ["Restore", "SwapBack"]
+__all__ = ["Restore", "SwapBack", "undisturbed"]
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -68,7 +68,7 @@ class _Exchange(Copy):
         taken = self.cluster.database(incoming)
         assert self.live is not None and taken is not None  # noqa: S101 - for the type checker: both were there just now
         until = min(self.deadline, time.monotonic() + self.asked["swap_wait"])
-        with _undisturbed():
+        with undisturbed():
             try:
                 self.timed("swap", self.cluster.exchange, self.live, incoming, kept, until)
             except ConnectionLost:
@@ -89,8 +89,11 @@ class Restore(_Exchange):
         """``safety(reason)`` takes a backup of the live database, or in check mode tries whether it could be taken."""
         super().__init__(parameters, store, check_mode=check_mode)
         self.safety = safety
-        if not parameters["label"]:
-            newest = ", ".join(entry["label"] for entry in store.catalogue().entries[:3]) or "there is none"
+        self.require_named()
+
+    def require_named(self) -> None:
+        if not self.asked["label"]:
+            newest = ", ".join(entry["label"] for entry in self.store.catalogue().entries[:3]) or "there is none"
             raise Unusable(
                 "no backup is named",
                 code="LABEL_MISSING",
@@ -195,10 +198,16 @@ class Restore(_Exchange):
                 self.exchange(name, kept)
             else:
                 self.cluster.rename(name, self.url.database, self.asked["application_role"])
+        self.noted(found)
+        return self.report(found, kept=kept)
+
+    def noted(self, found: Mapping[str, Any]) -> None:
         try:
             self.note(found)
         except FloyoError as error:  # the restored database is live already: that is not undone by a full disk
             self.warnings.append(f"how long it took could not be noted: {error.message}")
+
+    def report(self, found: Mapping[str, Any], *, kept: str) -> dict[str, Any]:
         return {
             "label": self.entry["label"],
             "database": self.url.database,
@@ -280,7 +289,7 @@ class SwapBack(_Exchange):
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield

@@ -15,7 +15,7 @@ from ..postgres.url import DatabaseUrl, scrub
 from ..text import shorten
 from .schema import OBJECTS_SQL, USER_SCHEMAS, fingerprint, not_of_extension
 
-__all__ = ["Counts", "Server", "Table"]
+__all__ = ["Counts", "Server", "Table", "quoted_table"]
 
 # What the server may be set to; a long dump or a long wait is none of it. Names that it does not know are passed over.
 _SETTINGS = {
@@ -74,6 +74,10 @@ class Server:
                 },
                 autocommit=True,
             )
+        self.reset()
+
+    def reset(self) -> None:
+        """The settings that our statements count on."""
         names = ", ".join("(%s, %s)" for _ in _SETTINGS)
         self._rows(
             "SELECT set_config(s.name, v.value, false) FROM pg_catalog.pg_settings s"
@@ -219,7 +223,7 @@ class Server:
 
         pg_dump takes the same locks. Ours stay until the rows are counted.
         """
-        names = ", ".join(_quoted(table) for table in tables)
+        names = ", ".join(quoted_table(table) for table in tables)
         if not names:
             return
         try:
@@ -310,7 +314,7 @@ class Server:
             )
         if not found:
             return {"heads": [], "version_table": ""}
-        rows = self._rows(f"SELECT version_num FROM {_quoted(found[0])} ORDER BY 1")
+        rows = self._rows(f"SELECT version_num FROM {quoted_table(found[0])} ORDER BY 1")
         return {"heads": [row[0] for row in rows], "version_table": str(found[0])}
 
     def about_rows(self) -> int:
@@ -324,7 +328,7 @@ class Server:
             if not table.partitioned:
                 (found,) = self._rows(
                     "SELECT count(*), coalesce(sum(hashtextextended((t.*)::text, 0)), 0)::text"
-                    f" FROM ONLY {_quoted(table)} t"
+                    f" FROM ONLY {quoted_table(table)} t"
                 )
                 rows[str(table)], hashes[str(table)] = found
         return Counts(rows, hashes)
@@ -351,6 +355,10 @@ class Server:
     def become(self, role: str) -> None:
         """Work as another role, until the connection ends."""
         self._rows(f"SET ROLE {_name(role)}")
+
+    def status_of(self, transaction: int) -> str:
+        """``in progress``, ``committed`` or ``aborted``."""
+        return str(self._rows("SELECT txid_status(%s)", [transaction])[0][0])
 
     def analyze(self) -> None:
         """Statistics do not come with a restore; without them the first queries are slow."""
@@ -416,5 +424,5 @@ def _name(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def _quoted(table: Table) -> str:
+def quoted_table(table: Table) -> str:
     return f"{_name(table.schema)}.{_name(table.name)}"
