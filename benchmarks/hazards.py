@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import importlib
 import json
 import os
@@ -254,11 +255,38 @@ def permissions(trial: Trial) -> tuple[str, str]:
     return f"mode {stat.S_IMODE(target.stat().st_mode):04o}", f"mode {stat.S_IMODE(path.stat().st_mode):04o}"
 
 
+def hostile(trial: Trial) -> tuple[str, str]:
+    """A plain dump in which somebody has put a line for psql. Ours takes none but by name and digest, as the owner."""
+    target, mark = trial.place / "app.sql", trial.place / "mark"
+    trial.theirs("dump", target)
+    target.chmod(0o600)
+    text = target.read_text()
+    place = text.index("COPY public.users")
+    target.write_text(f"{text[:place]}\\! touch {mark}\n{text[place:]}")
+
+    def outcome(result: dict[str, Any]) -> str:
+        ran = "the command has run on the host" if mark.exists() else "the command has not run"
+        mark.unlink(missing_ok=True)
+        return f"{said(result)}; {ran}"
+
+    owner = f"owner_{trial.database}"
+    trial.server.sql(f"CREATE ROLE {owner} LOGIN CREATEDB PASSWORD '{trial.server.password}'")
+    trial.server.sql(f"ALTER DATABASE {trial.database} OWNER TO {owner}")
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    url = trial.server.url_for(trial.database, user=owner)
+    ours = outcome(
+        trial.ours("imported", database_url=url, sql_file=str(target), sql_sha256=digest, safety_backup=False)
+    )
+    trial.sql("DROP TABLE users")
+    return outcome(trial.theirs("restore", target)), ours
+
+
 HAZARDS: dict[str, Callable[[Trial], tuple[str, str]]] = {
     "the disk gets full": full_disk,
     "a dump fails where a good one lies": over_a_good_one,
     "killed half way (SIGKILL)": killed,
     "a dump that was cut is restored": cut_dump,
+    "a plain dump holds a command for psql": hostile,
     "a role of the dump is not on the server": missing_role,
     "restored over a database that is in use": over_live,
     "a table is locked": locked,

@@ -196,7 +196,11 @@ class Copy:
             code="RIGHTS_MISSING",
             expected="the owner with CREATEDB, or a maintenance_url of an account that may",
             next_step="set floyo_postgres_owner_restores and run playbooks/provision.yml; or name maintenance_url"
-            + ("; or agree with accept_in_place: in one transaction, nobody works meanwhile" if offer else ""),
+            + (
+                "; or agree with accept_in_place (-e floyo_backup_in_place=true): in one transaction, nobody works meanwhile"
+                if offer
+                else ""
+            ),
             lacking=lacking,
         )
 
