@@ -133,10 +133,18 @@ options:
     default: 60.0
   limits:
     description:
-      - For O(state=linted). From when on a table is large, C(rows) (1000000) or C(bytes) (1 GiB), and for how long a session
-        may have had a table before it stands in the way, C(blocker_seconds) (3).
+      - For O(state=linted). From when on a table is large, C(rows) (1000000) or C(bytes) (1 GiB); at a tenth of that, when it is
+        used more than C(per_second) (100) times a second. For how long a session may have had a table before it stands in
+        the way, C(blocker_seconds) (3); how long a transaction may be open, C(transaction_seconds) (300); how far replicas,
+        C(replica_seconds) (30), and replication slots, C(slot_bytes) (1 GiB), may be behind.
     type: dict
     default: {}
+  data_free:
+    description:
+      - For O(state=linted), how many bytes are free where the server keeps its data. Negative when that is not known; then a
+        revision that writes much is warned of.
+    type: int
+    default: -1
   scratch:
     description: For O(state=rehearsed), the copy that C(pg_backup) with C(state=cloned) has made.
     type: str
@@ -171,6 +179,12 @@ options:
     description:
       - A file on the host that keeps what rehearsals have found of each revision, for RV(rows) of later runs. A revision whose
         file was changed since counts as not rehearsed.
+    type: path
+    default: ""
+  progress:
+    description:
+      - A file on the host that tells once a second how far a run is; gone when it has ended. While the task runs, its line is
+        shown on the controller now and then, and O(state=info) on the same host finds it in RV(running).
     type: path
     default: ""
   timeout:
@@ -254,11 +268,20 @@ plan:
   elements: dict
 applied:
   description:
-    - The steps that were carried out, with C(seconds) and C(attempts), and with O(observe) C(locks), C(rows) and C(rewritten)
+    - The steps that were carried out, with C(seconds), C(rehearsed_seconds) as the last rehearsal took, C(attempts) and C(wal),
+      the bytes of WAL that the server has written meanwhile, and with O(observe) C(locks), C(rows) and C(rewritten)
       as in RV(rehearsal). Also in the result of a failed run.
   returned: always, but not with O(state=verified)
   type: list
   elements: dict
+running:
+  description:
+    - How far a run on this host is, as O(progress) tells it; empty when there is none. C(revision), C(direction), C(number)
+      C(of) how many, C(attempt), C(seconds), C(rehearsed_seconds), C(doing) (C(what), C(table), C(phase), C(done), C(total)), C(rows)
+      changed by table, C(wal), C(blockers), the C(estimate) (C(part), C(done), C(total), C(unit), C(rate), C(left)), and all of
+      it as C(text).
+  returned: O(state=info)
+  type: dict
 held_back:
   description: Pending revisions that O(state=head) left out, with the C(reason).
   returned: success, but not with O(state=verified)
@@ -288,7 +311,10 @@ rows:
 lint:
   description:
     - The C(verdict), V(pass), V(warn) or V(fail), and of each of the C(revisions) its C(verdict), C(findings) (C(result),
-      C(found), C(next), C(statement), C(rule)) and C(holds) (C(table), C(lock), C(work), C(rows), C(bytes)).
+      C(found), C(next), C(statement), C(rule), and C(small) where only the size saves it), C(holds) (C(table), C(lock),
+      C(work), C(rows), C(bytes)) and C(needs), the bytes that it may write until it ends.
+    - C(surroundings) are findings about the database as a whole, with a C(name), V(disk), V(transaction), V(replica), V(slot)
+      or V(rights). C(squawk) is empty, or why squawk was not asked; then the verdict is no better than V(warn).
   returned: O(state=linted)
   type: dict
 rehearsal:
@@ -378,6 +404,7 @@ ARGUMENTS = {
     "lock_attempts": {"type": "int", "default": 8},
     "lock_wait": {"type": "float", "default": 60.0},
     "limits": {"type": "dict", "default": {}},
+    "data_free": {"type": "int", "default": -1},
     "scratch": {"type": "str", "default": ""},
     "backup": {"type": "str", "default": ""},
     "observe": {"type": "bool", "default": False},
@@ -386,6 +413,7 @@ ARGUMENTS = {
     "message": {"type": "str", "default": ""},
     "maintenance_url": {"type": "str", "default": "", "no_log": True},
     "fetched": {"type": "str", "default": ""},
+    "progress": {"type": "path", "default": ""},
     "timeout": {"type": "float", "default": 3600.0},
 }
 

@@ -1,25 +1,51 @@
 """Action plugin alembic_migrate: what the controller adds to the module. See library/alembic_migrate.py.
 
-It asks squawk about the SQL that a host has rendered, and it brings a new revision's file to the controller.
+It asks squawk about the SQL that a host has rendered, shows how far a run is, and brings a new revision's file to the controller.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import json
+import shlex
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ansible.module_utils
+from ansible import constants as C
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 # Controller plugins do not see the project's module_utils by themselves: that setting is for what is sent to hosts.
 _SHARED = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _SHARED not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_SHARED)
 
-from ansible.module_utils.floyo.errors import FloyoError, Refused
+from ansible.module_utils.floyo.errors import FloyoError, Refused, Unusable
 from ansible.module_utils.floyo.files import write_atomic
-from ansible.module_utils.floyo.migrations.lint import Live, judge
+from ansible.module_utils.floyo.migrations.lint import Live, judge, worst
 from ansible.module_utils.floyo.migrations.squawk import violations_of
+from ansible.module_utils.floyo.text import one_line
+
+display = Display()
+_LONG = ("head", "revision", "rehearsed")
+# Seconds between two looks until there is something to show, and then; how long the last may take when the module has ended.
+_FIRST, _EVERY, _PATIENCE = 2.5, 10.0, 5.0
+
+
+def _show(looker: ActionModule, path: str, ended: threading.Event) -> None:
+    shown = text = ""
+    while not ended.wait(_EVERY if shown else _FIRST):
+        # Whatever is wrong with a look, the task goes on and says how it ended.
+        with contextlib.suppress(Exception):
+            answer = looker._low_level_execute_command(f"cat {shlex.quote(path)} 2>/dev/null || true", sudoable=True)
+            text = one_line(json.loads(answer["stdout"])["text"])
+        if text != shown and not ended.is_set():
+            shown = text
+            display.display(f"  ...               {text}", color=C.COLOR_VERBOSE)
 
 
 class ActionModule(ActionBase):
@@ -32,9 +58,10 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         fetched = arguments.pop("fetched", "")
         try:
-            result: dict[str, Any] = self._execute_module(
-                module_name="alembic_migrate", module_args=arguments, task_vars=task_vars
-            )
+            with self._told(str(arguments.get("progress") or ""), str(arguments.get("state"))):
+                result: dict[str, Any] = self._execute_module(
+                    module_name="alembic_migrate", module_args=arguments, task_vars=task_vars
+                )
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         if result.get("failed"):
@@ -48,11 +75,43 @@ class ActionModule(ActionBase):
             return {**result, **error.as_result(), "failed": True, "changed": False}
         return result
 
+    @contextlib.contextmanager
+    def _told(self, path: str, state: str) -> Iterator[None]:
+        """While the module runs, show now and then what it writes into ``path`` on the host."""
+        if not path or state not in _LONG or self._task.check_mode:
+            yield
+            return
+        looker, ended = self._beside(), threading.Event()
+        thread = threading.Thread(target=_show, args=(looker, path, ended), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(_PATIENCE)
+
+    def _beside(self) -> ActionModule:
+        """This plugin with a connection of its own: the other one is busy with the module."""
+        other = copy.copy(self)
+        other._connection = copy.copy(self._connection)
+        if getattr(other._connection, "become", None):
+            other._connection.set_become_plugin(copy.copy(other._connection.become))
+        return other
+
     def _lint(self, result: dict[str, Any], arguments: dict[str, Any]) -> None:
-        """The host's verdict once more, with what squawk says of the same SQL."""
-        said = violations_of(result["sql"], server_major=result["server_major"])
+        """The host's verdict once more, with what squawk says of the same SQL; without it, no verdict is a good one."""
+        said, missing = {}, ""
+        try:
+            said = violations_of(result["sql"], server_major=result["server_major"])
+        except Unusable as error:
+            if error.code != "SQUAWK_MISSING":
+                raise
+            missing = str(error)
         live = Live(**result.pop("live"))
         result["lint"] = judge(result["sql"], live, violations=said, limits=arguments.get("limits") or {})
+        result["lint"]["squawk"] = missing
+        if missing:
+            result["lint"]["verdict"] = worst(["warn", result["lint"]["verdict"]])
         verdicts = {one["revision"]: one["verdict"] for one in result["lint"]["revisions"]}
         for row in result["rows"]:
             row["verdict"] = verdicts.get(row["revision"], row["verdict"])

@@ -14,6 +14,7 @@ if _SHARED not in ansible.module_utils.__path__:
 
 from ansible.module_utils.floyo import fleet
 from ansible.module_utils.floyo.errors import FloyoError
+from ansible.module_utils.floyo.migrations.gate import migration_gates
 from ansible.module_utils.floyo.report.deploy import deploy_report
 from ansible.module_utils.floyo.report.history import levels
 
@@ -56,6 +57,7 @@ class FilterModule:
             "floyo_health_row": fleet.health_row,
             "floyo_left_behind": fleet.left_behind,
             "floyo_known_manifests": fleet.known_manifests,
+            "floyo_migration_gates": migration_gates,
             "floyo_release_gates": fleet.release_gates,
             "floyo_report_levels": levels,
             "floyo_rollback_target": floyo_rollback_target,

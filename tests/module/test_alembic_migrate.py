@@ -856,7 +856,7 @@ def test_a_verdict_without_anything_pending(release: Release) -> None:
     release.add("aaaa1111", ONE)
     release.run("head")
     found = release.run("linted")
-    assert (found["lint"], found["rows"]) == ({"verdict": "pass", "revisions": []}, [])
+    assert (found["lint"], found["rows"]) == ({"verdict": "pass", "revisions": [], "surroundings": []}, [])
 
 
 def test_a_verdict_on_what_cannot_be_rendered(release: Release) -> None:
@@ -864,6 +864,211 @@ def test_a_verdict_on_what_cannot_be_rendered(release: Release) -> None:
     found = release.run("linted")
     assert found["lint"]["verdict"] == "warn"
     assert "rehearse" in found["lint"]["revisions"][0]["findings"][0]["next"]
+
+
+def surroundings(found: Any) -> dict[str, Any]:
+    assert found.rc == 0, found.json
+    return {entry["name"]: entry for entry in found["lint"]["surroundings"]}
+
+
+def test_a_verdict_on_the_database_as_a_whole(release: Release, other: Any, postgres_server: Any) -> None:
+    release.add("aaaa1111", ONE)
+    release.run("head")
+    release.add("bbbb2222", TWO)
+    assert surroundings(release.run("linted")) == {}
+    other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 'secret'")
+    limits: dict[str, Any] = {"blocker_seconds": 0, "transaction_seconds": 0, "slot_bytes": 0}
+    release.sql("SELECT pg_create_physical_replication_slot('left_behind', true)")
+    try:
+        found = surroundings(release.run("linted", limits=limits))
+    finally:
+        release.sql("SELECT pg_drop_replication_slot('left_behind')")
+    assert (found["transaction"]["result"], found["slot"]["result"]) == ("warn", "warn")
+    assert f"pid {other.info.backend_pid} (psql of ada" in found["transaction"]["found"]
+    assert "secret" not in str(found)
+    assert "left_behind" in found["slot"]["found"]
+    release.add(
+        "cccc3333",
+        "with op.get_context().autocommit_block():\n    op.create_index('i', 'users', ['mail'], postgresql_concurrently=True)",
+    )
+    assert surroundings(release.run("linted", limits=limits))["transaction"]["result"] == "fail"
+    # A migration that runs meets what the verdict has told.
+    failed = release.run("head", lock_timeout=0.3, allow_classes=["expand"])
+    assert (failed["code"], failed["revision"]) == ("LOCK_TIMEOUT", "cccc3333"), failed.json
+
+
+def test_a_verdict_by_an_account_that_sees_little_says_so(release: Release, postgres_server: Any) -> None:
+    release.add("aaaa1111", ONE)
+    database = release.sql("SELECT current_database()")[0][0]
+    postgres_server.sql("DROP ROLE IF EXISTS modest; CREATE ROLE modest LOGIN PASSWORD 'modest-p4ss'")
+    url = postgres_server.url_for(database, user="modest", password="modest-p4ss").replace(":", "+psycopg:", 1)
+    assert surroundings(release.run("linted", database_url=url))["rights"]["result"] == "warn"
+
+
+def test_what_a_verdict_expects_to_be_written_is_what_is_written(release: Release) -> None:
+    """A table that is written anew: beside the old one, and once more as WAL."""
+    release.add("aaaa1111", ONE)
+    release.run("head")
+    release.sql("INSERT INTO users SELECT g, repeat('x', 500) FROM generate_series(1, 30000) g")
+    release.sql("VACUUM ANALYZE users")
+    release.add("bbbb2222", "op.alter_column('users', 'id', type_=sa.BigInteger())")
+    found = release.run("linted", limits={"bytes": 1 << 20}, data_free=1)
+    (judged,) = found["lint"]["revisions"]
+    assert judged["verdict"] == "fail"
+    assert surroundings(found)["disk"]["result"] == "fail"
+    done = release.run("head", allow_classes=["contract", "irreversible", "expand"])
+    written = done["applied"][0]["wal"] + release.sql("SELECT pg_total_relation_size('users')")[0][0]
+    assert 0.5 * judged["needs"] < written < 1.5 * judged["needs"]
+    assert surroundings(release.run("linted", data_free=1)) == {}, "nothing is pending"
+
+
+def test_a_table_that_everybody_uses_is_judged_as_a_large_one(release: Release) -> None:
+    release.add("aaaa1111", ONE)
+    release.run("head")
+    release.sql("INSERT INTO users SELECT g, 'x' FROM generate_series(1, 50) g; ANALYZE users")
+    release.add("bbbb2222", "op.create_index('by_name', 'users', ['name'])")
+    limits = {"rows": 500, "per_second": 20}
+    assert release.run("linted", limits=limits)["lint"]["verdict"] == "pass"
+    ended = threading.Event()
+
+    def use() -> None:
+        with psycopg.connect(release.plain_url, autocommit=True) as connection:
+            while not ended.wait(0.005):
+                connection.execute("SELECT count(*) FROM users")
+
+    user = threading.Thread(target=use)
+    user.start()
+    try:
+        found = release.run("linted", limits=limits)
+    finally:
+        ended.set()
+        user.join()
+    assert found["lint"]["verdict"] == "fail", found["lint"]
+    assert "times a second" in found["lint"]["revisions"][0]["findings"][0]["found"]
+
+
+# --- how far it is ---------------------------------------------------------------------------------------------------
+
+
+def watched(release: Release, path: Path, **more: Any) -> tuple[Any, list[dict[str, Any]]]:
+    """The result of a run, and all that it told while it ran."""
+    import json
+
+    results: list[Any] = []
+    told: list[dict[str, Any]] = []
+    options = {"allow_classes": ["expand", "data", "contract", "unknown"], "progress": str(path), **more}
+    thread = threading.Thread(target=lambda: results.append(release.run("head", **options)))
+    thread.start()
+    while thread.is_alive():
+        with contextlib.suppress(FileNotFoundError):
+            record = json.loads(path.read_text())
+            if not told or record["updated"] != told[-1]["updated"]:
+                told.append(record)
+        time.sleep(0.05)
+    thread.join()
+    assert not path.exists(), "it is gone with the run"
+    return results[0], told
+
+
+def test_batches_are_counted_while_they_are_filled(release: Release, tmp_path: Path) -> None:
+    release.add("aaaa1111", ONE)
+    release.run("head")
+    release.sql("INSERT INTO users SELECT g, 'x' FROM generate_series(1, 1000) g; ANALYZE users")
+    batches = (
+        "with op.get_context().autocommit_block():\n"
+        "    for low in range(0, 1000, 100):\n"
+        "        op.execute(f\"UPDATE users SET name = 'y' WHERE id > {low} AND id <= {low} + 100\"\n"
+        "                   ' AND pg_sleep(0.006) IS NOT NULL')"
+    )
+    release.add("bbbb2222", batches)
+    done, told = watched(release, tmp_path / "progress.json")
+    assert done.rc == 0, done.json
+    counts = [record["rows"].get("public.users", 0) for record in told]
+    assert counts == sorted(counts)
+    assert len({count for count in counts if 0 < count < 1000}) >= 2, counts
+    halfway = next(record for record in told if 0 < record["rows"].get("public.users", 0) < 1000)
+    assert halfway["estimate"]["total"] == 1000
+    assert halfway["estimate"]["unit"] == "rows"
+    assert 0 < halfway["estimate"]["part"] < 1
+    assert "of 1000 rows" in halfway["text"]
+    assert halfway["text"].endswith("(not rehearsed)")
+
+
+def test_one_large_transaction_is_measured_by_what_it_writes_and_against_its_rehearsal(
+    rehearsals: Rehearsals, tmp_path: Path
+) -> None:
+    release = rehearsals.release
+    release.sql(
+        "CREATE FUNCTION slow(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.008);"
+        " RETURN repeat('y', 2000); END $$"
+    )
+    rehearsals.backup("present")
+    release.add("bbbb2222", "op.execute('UPDATE users SET name = slow(name)')", "pass")
+    rehearsed = by_revision(rehearsals.run())["bbbb2222"]
+    assert rehearsed["wal"] > 500_000
+    done, told = watched(release, tmp_path / "progress.json", record=str(rehearsals.record))
+    assert done.rc == 0, done.json
+    assert done["applied"][0]["rehearsed_seconds"] == rehearsed["seconds"]
+    assert all(record["rows"].get("public.users", 0) == 0 for record in told), "nobody sees what is not committed"
+    written = [record["wal"] for record in told]
+    assert written == sorted(written)
+    assert written[-1] > written[0] > 0
+    assert told[-1]["estimate"]["total"] == rehearsed["wal"]
+    assert "of WAL" in told[-1]["text"]
+    assert "at the rehearsal" in told[-1]["text"]
+    assert "left" in told[-1]["text"]
+
+
+def test_an_index_that_is_built_tells_its_part(release: Release, tmp_path: Path) -> None:
+    release.add("aaaa1111", ONE)
+    release.run("head")
+    release.sql("INSERT INTO users SELECT g, repeat('x', 1000) FROM generate_series(1, 3000) g; ANALYZE users")
+    release.sql(
+        "CREATE FUNCTION slow(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001);"
+        " RETURN $1; END $$"
+    )
+    release.add("bbbb2222", "op.execute('CREATE INDEX by_slow ON users (left(slow(name), 10))')")
+    _, told = watched(release, tmp_path / "progress.json")
+    parts = [record["estimate"]["part"] for record in told if record["doing"]]
+    assert len(parts) >= 2
+    assert parts == sorted(parts)
+    assert 0 < parts[-1] <= 1
+    assert "CREATE INDEX on users, building index" in told[-1]["text"]
+    assert "%" in told[-1]["text"]
+
+
+def test_whoever_is_waited_for_is_told_at_once(release: Release, other: Any, tmp_path: Path) -> None:
+    release.add("aaaa1111", ONE)
+    release.run("head")
+    release.add("bbbb2222", TWO)
+    other.execute("SELECT * FROM users")
+    failed, told = watched(release, tmp_path / "progress.json", lock_timeout=2.5, lock_attempts=2)
+    assert failed["code"] == "LOCK_TIMEOUT"
+    assert f"waits for pid {other.info.backend_pid} (psql of ada" in told[0]["text"]
+    assert {record["attempt"] for record in told} == {1, 2}
+
+
+def test_another_look_finds_what_runs(release: Release, tmp_path: Path) -> None:
+    release.add("aaaa1111", f"{ONE}\nop.execute('SELECT pg_sleep(5)')")
+    path = tmp_path / "progress.json"
+    thread = threading.Thread(target=lambda: watched(release, path))
+    assert release.run("info", progress=str(path))["running"] == {}
+    thread.start()
+    deadline = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert release.run("info", progress=str(path))["running"]["revision"] == "aaaa1111"
+    thread.join()
+    path.write_text('{"updated": 1, "text": "left by a run that was killed"}')
+    assert release.run("info", progress=str(path))["running"] == {}
+    path.write_text("half a li")
+    assert release.run("info", progress=str(path))["running"] == {}
+
+
+def test_a_file_that_cannot_be_written_holds_up_nothing(release: Release) -> None:
+    release.add("aaaa1111", f"{ONE}\nop.execute('SELECT pg_sleep(2)')")
+    done = release.run("head", allow_classes=["expand", "unknown"], progress="/nonexistent/progress.json")
+    assert (done.rc, done["changed"]) == (0, True), done.json
 
 
 # --- rehearsing ------------------------------------------------------------------------------------------------------

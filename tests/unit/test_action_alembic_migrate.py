@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import stat
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -76,12 +78,19 @@ def test_squawk_finds_what_the_class_did_not(action: Any) -> None:
     assert "ban-drop-column" in str(result["lint"])
 
 
-def test_without_squawk_there_is_no_verdict(action: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_squawk_no_verdict_is_a_good_one(action: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(squawk.sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    action.answer = linted("SELECT 1;")
+    action.answer = linted("ALTER TABLE users ADD x int;")
     result = action.run()
-    assert (result["failed"], result["code"]) == (True, "SQUAWK_MISSING")
+    assert "failed" not in result
+    assert (result["lint"]["verdict"], result["rows"][0]["verdict"]) == ("warn", "pass")
+    assert "squawk is not installed on the controller (" in result["lint"]["squawk"]
+    action._task.args = {"limits": {"rows": 10}}
+    action.answer = linted("CREATE INDEX i ON users (name);")
+    assert action.run()["lint"]["verdict"] == "fail", "the live tables are judged all the same"
+    action.answer = {**linted(""), "sql": [], "rows": []}
+    assert action.run()["lint"]["squawk"] == "", "nothing is pending: nobody misses it"
 
 
 @pytest.mark.parametrize("text", ["exit 2", "echo no JSON", "echo '[{\"line\": 1}]'", "kill -9 $$"])
@@ -112,6 +121,59 @@ def test_other_states_and_failures_pass_through(action: Any) -> None:
         action.answer = answer
         assert action.run() == answer
     assert action.given == [{"state": "head"}] * 2
+
+
+@pytest.fixture
+def lines(action: Any, plugin: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The plugin with a module that takes a while and writes ``action.told`` meanwhile, one after the other; what is shown."""
+    shown: list[str] = []
+    told = [
+        "",
+        "no JSON",
+        json.dumps({"text": "aaaa: 10 %"}),
+        json.dumps({"text": "aaaa: 10 %"}),
+        json.dumps({"text": "aaaa: \x1b[2J50 %"}),
+    ]
+    ended = threading.Event()
+
+    def execute(module_name: str, module_args: Any, task_vars: Any) -> dict[str, Any]:
+        ended.wait(30 if action.long else 0)
+        return {"changed": True}
+
+    def command(cmd: str, sudoable: bool) -> dict[str, Any]:
+        assert cmd == "cat /state/migration.json 2>/dev/null || true"
+        if not told:
+            ended.set()
+            raise OSError("the connection is gone")
+        return {"stdout": told.pop(0)}
+
+    monkeypatch.setattr(action, "_execute_module", execute, raising=False)
+    monkeypatch.setattr(action, "_low_level_execute_command", command, raising=False)
+    monkeypatch.setattr(plugin, "_FIRST", 0.01)
+    monkeypatch.setattr(plugin, "_EVERY", 0.01)
+    monkeypatch.setattr(plugin.display, "display", lambda text, color: shown.append(text.strip(". ")))
+    action.long = True
+    return shown
+
+
+def test_how_far_a_run_is_comes_to_the_controller(action: Any, lines: list[str]) -> None:
+    action._task.args = {"state": "head", "progress": "/state/migration.json"}
+    assert action.run() == {"changed": True}
+    assert lines == ["aaaa: 10 %", "aaaa: 50 %"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "check"),
+    [
+        ({"state": "head"}, False),
+        ({"state": "info", "progress": "/p"}, False),
+        ({"state": "head", "progress": "/p"}, True),
+    ],
+)
+def test_nobody_looks_where_nothing_runs(action: Any, lines: list[str], arguments: Any, check: bool) -> None:
+    action._task.args, action._task.check_mode, action.long = arguments, check, False
+    assert action.run() == {"changed": True}
+    assert lines == []
 
 
 def test_a_new_file_comes_to_the_controller_once(action: Any, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ansible.module_utils.floyo.migrations.lint import judge, live_from, size_text, worst
+from ansible.module_utils.floyo.migrations.lint import Live, judge, live_from, size_text, worst
 from ansible.module_utils.floyo.migrations.locks import LOCKS, Hold, blocks, conflicts, statements_of
 
 
@@ -101,6 +101,7 @@ def script(sql: str, **more: Any) -> dict[str, Any]:
 
 def verdict(sql: str, *, said: Any = (), holders: Any = (), limits: Any = None, **more: Any) -> dict[str, Any]:
     live = live_from([SMALL, LARGE], [("public", "by_name", True, "public.events")], holders)
+    live.free = 1 << 50
     found = judge([script(sql, **more)], live, violations={"aaaa": said}, limits=limits or {})
     assert found["verdict"] == found["revisions"][0]["verdict"]
     return dict(found["revisions"][0])
@@ -205,3 +206,86 @@ def test_sizes_in_words() -> None:
     assert size_text({"rows": 2_500_000, "bytes": 3 << 29}) == "2.5 M rows, 1.5 GiB"
     assert worst([]) == "pass"
     assert blocks(Hold("t", "SHARE").lock) == "write"
+
+
+# --- a hot table, and the database as a whole ------------------------------------------------------------------------
+
+
+def test_a_hot_table_is_large_earlier() -> None:
+    live = live_from([("public", "carts", True, 200_000, 32 << 20)], [], [])
+    assert live.may_be_hot({}) == ["public.carts"]
+    assert live.may_be_hot({"rows": 10_000_000}) == []
+
+    def of(per_second: float) -> Any:
+        live.tables["carts"]["per_second"] = per_second
+        return judge([script("CREATE INDEX i ON carts (a)")], live, violations={}, limits={})["revisions"][0]
+
+    assert (of(99)["verdict"], of(100)["verdict"]) == ("pass", "fail")
+    assert "used 100 times a second" in of(100)["findings"][0]["found"]
+    assert live_from([SMALL, LARGE], [], []).may_be_hot({}) == [], "too small, and large anyway"
+
+
+def around(sql: str, **facts: Any) -> list[tuple[str, str]]:
+    live = live_from([SMALL, LARGE], [], [])
+    for name, value in {"free": 1 << 50, **facts}.items():
+        setattr(live, name, value)
+    found = judge([script(sql)], live, violations={}, limits={})
+    assert all(entry["found"] and entry["next"] for entry in found["surroundings"])
+    assert found["verdict"] == worst([found["revisions"][0]["verdict"], *(e["result"] for e in found["surroundings"])])
+    return [(entry["name"], entry["result"]) for entry in found["surroundings"]]
+
+
+REWRITE, QUICK = "ALTER TABLE events ALTER x TYPE bigint", "ALTER TABLE users ADD x int"
+BUILD = "CREATE INDEX CONCURRENTLY i ON users (x)"
+
+
+@pytest.mark.parametrize(
+    ("sql", "free", "expected"),
+    [
+        (REWRITE, (16 << 30) - 1, [("disk", "fail")]),
+        (REWRITE, 16 << 30, [("disk", "warn")]),
+        (REWRITE, 32 << 30, []),
+        (REWRITE, None, [("disk", "warn")]),
+        ("UPDATE events SET x = 1", 8 << 30, [("disk", "fail")]),
+        ("CREATE INDEX CONCURRENTLY i ON events (x)", (8 << 30) - 1, [("disk", "fail")]),
+        ("ALTER TABLE events ADD x int", 1, []),
+        (QUICK, None, []),
+        ("ALTER TABLE users ALTER x TYPE bigint", None, []),
+    ],
+)
+def test_what_is_written_has_to_fit(sql: str, free: Any, expected: Any) -> None:
+    assert around(sql, free=free) == expected
+
+
+def open_for(seconds: float, snapshot: bool = True) -> list[dict[str, Any]]:
+    return [{"seconds": seconds, "snapshot": snapshot, "text": "pid 7 (report, user ada)"}]
+
+
+def test_an_old_transaction_is_told_and_stops_what_waits_for_it() -> None:
+    assert around(QUICK, transactions=open_for(301)) == [("transaction", "warn")]
+    assert around(QUICK, transactions=open_for(299)) == []
+    assert around(BUILD, transactions=open_for(4)) == [("transaction", "fail")]
+    assert around(BUILD, transactions=open_for(2)) == []
+    assert around(BUILD, transactions=open_for(200, snapshot=False)) == []
+
+
+def test_replicas_and_slots_that_are_behind() -> None:
+    late = [{"name": "db2", "seconds": 31.0, "bytes": 5 << 20}]
+    assert around(QUICK, replicas=late) == [("replica", "warn")]
+    assert around(REWRITE, replicas=late) == [("replica", "fail")], "it would fall back further"
+    assert around(QUICK, replicas=[{**late[0], "seconds": 29.0}]) == []
+
+    def slot(**facts: Any) -> list[tuple[str, str]]:
+        return around(QUICK, slots=[{"name": "s", "active": True, "bytes": 0, "lost": False, **facts}])
+
+    assert slot() == []
+    assert slot(bytes=1 << 30) == slot(bytes=1 << 30, active=False) == slot(lost=True) == [("slot", "warn")]
+
+
+def test_hidden_sessions_are_said() -> None:
+    assert around(QUICK, sees_all=False) == [("rights", "warn")]
+
+
+def test_nothing_pending_asks_for_nothing() -> None:
+    live = Live(transactions=open_for(9999), sees_all=False)
+    assert judge([], live, violations={}, limits={}) == {"verdict": "pass", "revisions": [], "surroundings": []}

@@ -12,7 +12,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
@@ -81,12 +82,27 @@ class Helper:
         except BrokenPipeError:
             pass  # it ended at once: the first request says so, with what it printed
 
-    def ask(self, op: str, *, timeout: float, **values: Any) -> dict[str, Any]:
-        """The answer's facts. Raises HelperFailure, or TimedOut after killing a helper that does not answer."""
-        self._channel.settimeout(timeout)
+    def ask(
+        self,
+        op: str,
+        *,
+        timeout: float,
+        progress: Callable[[dict[str, Any]], None] = lambda facts: None,
+        **values: Any,
+    ) -> dict[str, Any]:
+        """The answer's facts. Raises HelperFailure, or TimedOut after killing a helper that does not answer.
+
+        What it tells before is for ``progress``.
+        """
+        until = time.monotonic() + timeout
         try:
+            self._channel.settimeout(timeout)
             self._channel.sendall(json.dumps({"op": op, **values}).encode() + b"\n")
             line = self._answers.readline()
+            while line and "progress" in (told := json.loads(line)):
+                progress(told["progress"])
+                self._channel.settimeout(max(0.1, until - time.monotonic()))
+                line = self._answers.readline()
         except socket.timeout as error:  # TimeoutError only since Python 3.10
             self.close(kill=True)
             raise TimedOut(

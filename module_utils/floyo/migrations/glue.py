@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Optional
@@ -20,11 +20,12 @@ from .client import Helper, HelperFailure
 from .generated import Generation
 from .graph import read_graph
 from .lineage import Lineage
-from .lint import judge
-from .live import read_live, without_values
+from .lint import Live, judge
+from .live import count_uses, read_live, without_values
 from .locks import statements_of
 from .rehearsed import Rehearsal, measured, read_record
 from .rows import rows_of
+from .running import Running, read_running
 from .state import brief, forward, status_of, target_of
 
 __all__ = ["migrate"]
@@ -68,6 +69,7 @@ class _Run:
         self.known = Lineage([*self.graph["revisions"], *parameters["known_revisions"]])
         self.state: dict[str, Any] = {"heads": [], "version_table": "", "tables": 0, "invalid_indexes": []}
         self.applied: list[dict[str, Any]] = []
+        self.running = Running(parameters["progress"])
         self.versions: dict[str, Any] = {}
 
     @staticmethod
@@ -94,7 +96,7 @@ class _Run:
         with self.helper() as helper:
             self.read(helper)
             if self.asked["state"] == "info":
-                return self.facts(changed=False)
+                return {**self.facts(changed=False), "running": read_running(self.asked["progress"])}
             if self.asked["state"] == "preview":
                 return self.preview(helper)
             if self.asked["state"] == "linted":
@@ -131,16 +133,30 @@ class _Run:
     def linted(self, helper: Helper) -> dict[str, Any]:
         """The SQL of what is pending, judged by what the live database is like at this moment."""
         facts = self.preview(helper)
+        server = self.state["server_version"] // 10000
+        if not facts["plan"]:  # nothing is asked for nothing
+            return {
+                **facts,
+                "lint": judge([], Live(), violations={}, limits={}),
+                "live": asdict(Live()),
+                "server_major": server,
+            }
         kinds = {entry["revision"]: entry["class"] for entry in facts["plan"]}
         scripts = [{**script, "class": kinds[script["revision"]]} for script in facts["sql"]]
-        live = read_live(lambda sql: self.asked_of(helper, "query", sql=sql)["rows"])
+
+        def query(sql: str) -> list[list[Any]]:
+            rows: list[list[Any]] = self.asked_of(helper, "query", sql=sql)["rows"]
+            return rows
+
+        live = read_live(query)
         named = {hold.table.lower() for one in scripts for part in statements_of(one["sql"]) for hold in part.holds}
         # alembic's own table is none that anybody waits for.
         live = live.only(name for name in named if name.rpartition(".")[2] != self.asked["version_table"].lower())
+        count_uses(query, live, live.may_be_hot(self.asked["limits"]))
+        live.free = self.asked["data_free"] if self.asked["data_free"] >= 0 else None
         judged = judge(scripts, live, violations={}, limits=self.asked["limits"])
         facts["sql"] = scripts
         facts["rows"] = self.rows(facts["plan"], {one["revision"]: one for one in judged["revisions"]})
-        server = self.state["server_version"] // 10000
         return {**facts, "lint": judged, "live": asdict(live), "server_major": server, "changed": False}
 
     def rehearsed(self, helper: Helper) -> dict[str, Any]:
@@ -157,7 +173,10 @@ class _Run:
         self.take_lock(helper)
         self.read(helper)
         rehearsal = Rehearsal(self, helper)
-        found = rehearsal.result(plan)
+        try:
+            found = rehearsal.result(plan)
+        finally:
+            self.running.end()
         if self.asked["record"]:
             rehearsal.remember(self.asked["record"], self.asked["backup"])
         problem: Optional[FloyoError] = found["problem"]
@@ -198,8 +217,11 @@ class _Run:
             self.take_lock(helper)
             self.read(helper)
             plan, held = self.plan()  # another host may have done it meanwhile
-            for entry in plan:
-                self.step(helper, entry)
+            try:
+                for number, entry in enumerate(plan, 1):
+                    self.step(helper, entry, place=(number, len(plan)))
+            finally:
+                self.running.end()
         after = self.state["heads"]
         if self.check_mode:
             predicted = self.applied_set()
@@ -459,11 +481,15 @@ class _Run:
 
     # --- one revision -------------------------------------------------------------------------------------------------
 
-    def step(self, helper: Helper, entry: Mapping[str, Any]) -> None:
-        """Apply or take back one revision; when the server gives no lock in time, again after a growing pause."""
+    def step(self, helper: Helper, entry: Mapping[str, Any], *, place: tuple[int, int] = (1, 1)) -> None:
+        """Apply or take back one revision; when the server gives no lock in time, again after a growing pause.
+
+        ``place``: the number of this step, and of all.
+        """
         name, direction = entry["revision"], entry["direction"]
         before, invalid = self.applied_set(), set(self.state["invalid_indexes"])
         attempts = max(1, self.asked["lock_attempts"]) if not self.lineage[name]["autocommit"] else 1
+        usual = self.usual(name, direction)
         for attempt in range(1, attempts + 1):
             remaining = self.deadline - time.monotonic()
             if remaining <= 0:
@@ -480,6 +506,7 @@ class _Run:
                     lock_timeout=self.asked["lock_timeout"],
                     server_version=self.state["server_version"],
                     observe=self.observes,
+                    progress=self.noted(entry, place, attempt, usual),
                     ends_with_us=self.asked["state"] == "rehearsed",
                 )
                 break
@@ -506,9 +533,32 @@ class _Run:
                 "class": entry["class"],
                 "seconds": answer["seconds"],
                 "attempts": attempt,
+                "wal": answer["wal"],
+                "rehearsed_seconds": usual["seconds"] if usual else None,
                 **(measured(answer["observed"], self.asked["version_table"]) if answer["observed"] else {}),
             }
         )
+
+    def usual(self, name: str, direction: str) -> Optional[dict[str, Any]]:
+        """``seconds``, ``rows`` and ``wal`` of this step at the last rehearsal; None when there was none."""
+        found = read_record(self.asked["record"], [self.lineage[name]]).get(name)
+        if found is None or direction == "up":
+            return found
+        back = found.get("downgrade") or {}
+        return {"seconds": back["seconds"]} if back and not back["error"] else None
+
+    def noted(
+        self, entry: Mapping[str, Any], place: tuple[int, int], attempt: int, usual: Optional[Mapping[str, Any]]
+    ) -> Callable[[dict[str, Any]], None]:
+        """What takes in how far the helper is with this step."""
+        number, of = place
+        about = {"revision": entry["revision"], "direction": entry["direction"], "number": number, "of": of}
+
+        def note(sample: dict[str, Any]) -> None:
+            blockers = [_blocker(row) for row in sample["blockers"]]
+            self.running.note({**about, "attempt": attempt}, {**sample, "blockers": blockers}, usual)
+
+        return note
 
     def step_failed(
         self, helper: Helper, entry: Mapping[str, Any], failure: HelperFailure, attempts: int, invalid: set[str]

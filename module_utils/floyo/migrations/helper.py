@@ -2,7 +2,8 @@
 
 It is sent as text to that Python's standard input, so it imports nothing of this package. One JSON request a line comes in and
 one JSON answer a line goes out on a socket that nobody else has (its number is the first argument): what the application
-prints, logs or reads can not get in between. It ends when the socket's other end is gone, after the revision it is working on.
+prints, logs or reads can not get in between. Lines with ``progress`` come before the answer to a step. It ends when the socket's
+other end is gone, after the revision it is working on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Callable, Optional
 __all__ = ["main"]
 
 _POLL = 0.1
+_TELL = 1.0
 _TEXT_LIMIT = 4000
 _FOREIGN_SCHEMAS = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
 
@@ -204,13 +206,121 @@ class Observer:
         }
 
 
-class Watch(threading.Thread):
-    """While a step runs: who blocks it, and the end of its time."""
+# What commands tell of themselves, by the server's version: what, table, phase, done, of how much, of what.
+# A name is not looked up by to_regclass: that would want a lock.
+_REPORTS = (
+    (
+        120000,
+        "SELECT p.pid, p.command, c.relname, p.phase, CASE WHEN p.tuples_total > 0 THEN p.tuples_done ELSE p.blocks_done END,"
+        " CASE WHEN p.tuples_total > 0 THEN p.tuples_total ELSE p.blocks_total END,"
+        " CASE WHEN p.tuples_total > 0 THEN 'entries' ELSE 'blocks' END"
+        " FROM pg_stat_progress_create_index p LEFT JOIN pg_class c ON c.oid = p.relid",
+    ),
+    (
+        120000,
+        "SELECT p.pid, p.command, c.relname, p.phase, p.heap_blks_scanned, p.heap_blks_total, 'blocks'"
+        " FROM pg_stat_progress_cluster p LEFT JOIN pg_class c ON c.oid = p.relid",
+    ),
+    (
+        90600,
+        "SELECT p.pid, 'VACUUM', c.relname, p.phase, p.heap_blks_scanned, p.heap_blks_total, 'blocks'"
+        " FROM pg_stat_progress_vacuum p LEFT JOIN pg_class c ON c.oid = p.relid",
+    ),
+    (
+        140000,
+        "SELECT p.pid, p.command, c.relname, '', p.bytes_processed, p.bytes_total, 'bytes'"
+        " FROM pg_stat_progress_copy p LEFT JOIN pg_class c ON c.oid = p.relid",
+    ),
+)
 
-    def __init__(self, side: Side, seconds: float, observer: Optional[Observer] = None) -> None:
+
+class Meter:
+    """What of a step can be seen from outside while it runs. Nothing of it waits for a table."""
+
+    def __init__(self, side: Side, server_version: int) -> None:
+        self.side = side
+        parts = [sql for version, sql in _REPORTS if server_version >= version]
+        self._reports = (
+            "SELECT command, relname, phase, done, total, unit FROM (" + " UNION ALL ".join(parts) + ")"
+            " r (pid, command, relname, phase, done, total, unit) WHERE pid = {}"
+        )
+        self.started = time.monotonic()
+        self._wal = self.wal()
+        self._before = self._counts()
+        self._tables: set[int] = set()
+        self._doing: tuple[Any, float] = (None, 0.0)
+
+    def wal(self) -> int:
+        """Bytes of WAL that the server has written since it was made."""
+        return int(self.side.query("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::int8")[0][0])
+
+    def written(self) -> int:
+        return self.wal() - self._wal
+
+    def _counts(self, some: str = "") -> dict[int, list[Any]]:
+        rows = self.side.query(
+            "SELECT c.oid::int8, n.nspname || '.' || c.relname, pg_stat_get_tuples_inserted(c.oid)"
+            " + pg_stat_get_tuples_updated(c.oid) + pg_stat_get_tuples_deleted(c.oid),"
+            " greatest(c.reltuples::int8, pg_stat_get_live_tuples(c.oid)) FROM pg_class c"
+            f" JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND {_FOREIGN_SCHEMAS}{some}"
+        )
+        return {row[0]: row[1:] for row in rows}
+
+    def note(self, pid: int) -> None:
+        """Again and again: which tables the step has its hands on. A batch is short."""
+        held = self.side.query(Observer._locks(str(pid)) + " AND mode = 'RowExclusiveLock'")
+        self._tables |= {row[0] for row in held if row[0] in self._before}
+
+    def look(self, pid: int) -> dict[str, Any]:
+        """Rows count where the step has, or had, its hands on the table, and only those of transactions that have ended."""
+        names = ", ".join(map(str, sorted(self._tables)))
+        counts = self._counts(f" AND c.oid IN ({names})") if names else {}
+        return {
+            "seconds": round(time.monotonic() - self.started, 1),
+            "doing": self._report(pid),
+            "rows": {row[0]: max(0, row[1] - self._before[oid][1]) for oid, row in counts.items()},
+            "live_rows": {row[0]: row[2] for row in counts.values()},
+            "wal": self.written(),
+        }
+
+    def _report(self, pid: int) -> Optional[dict[str, Any]]:
+        rows = self.side.query(self._reports.format(pid))
+        if not rows:
+            return None
+        what, table, phase, done, total, unit = rows[0]
+        if self._doing[0] != (what, table, phase):
+            self._doing = ((what, table, phase), time.monotonic())
+        seconds = round(time.monotonic() - self._doing[1], 1)
+        report = {"what": what, "table": table or "", "phase": phase, "done": done, "total": total, "unit": unit}
+        return {**report, "seconds": seconds}
+
+
+def _metered(side: Side, server_version: int) -> Optional[Meter]:
+    """None where the server does not tell: that is no reason not to migrate."""
+    try:
+        return Meter(side, server_version)
+    except Failure:
+        raise
+    except Exception:  # noqa: BLE001 (any driver's error)
+        return None
+
+
+class Watch(threading.Thread):
+    """While a step runs: who blocks it, how far it is, and the end of its time."""
+
+    def __init__(
+        self,
+        side: Side,
+        seconds: float,
+        observer: Optional[Observer] = None,
+        tell: Optional[Callable[[dict[str, Any]], None]] = None,
+        meter: Optional[Meter] = None,
+    ) -> None:
         super().__init__(daemon=True)
         self.side = side
         self.observer = observer
+        self.tell, self.meter = tell, meter
+        self._told = time.monotonic()
         self.until = time.monotonic() + seconds
         self.pid: Optional[int] = None
         self.blockers: list[list[Any]] = []
@@ -238,9 +348,27 @@ class Watch(threading.Thread):
             f" FROM unnest(pg_blocking_pids({pid})) b (pid) LEFT JOIN pg_stat_activity a USING (pid) ORDER BY a.xact_start"
         )
         self.blockers = blockers or self.blockers
+        self._measure(pid, blockers)
         if time.monotonic() > self.until and not self.timed_out:
             self.timed_out = True
             self.side.query(f"SELECT pg_cancel_backend({pid})")
+
+    def _measure(self, pid: int, blockers: list[list[Any]]) -> None:
+        """Tell how far it is, now and then. Whoever can not be told that is still to be watched."""
+        if self.meter is None or self.tell is None:
+            return
+        try:
+            self.meter.note(pid)
+            if time.monotonic() < self._told + _TELL:
+                return
+            facts = self.meter.look(pid)
+        except Failure:
+            raise  # the connection is gone
+        except Exception:  # noqa: BLE001 (any driver's error)
+            self.meter = None
+            return
+        self._told = time.monotonic()
+        self.tell({**facts, "blockers": blockers})
 
     def end(self) -> None:
         self._stop_event.set()
@@ -259,6 +387,7 @@ class Work:
         self.schema = ""
         self.config_files: dict[str, str] = {}
         self.versions: list[str] = []
+        self.tell: Callable[[dict[str, Any]], None] = lambda facts: None
         self._scripts: Any = None
         self._config: Any = None
 
@@ -389,7 +518,8 @@ class Work:
         self._load()
         side = self._connected()
         observer = Observer(side) if request.get("observe") else None
-        watch = Watch(side, request["seconds"], observer)
+        meter = _metered(side, request["server_version"])
+        watch = Watch(side, request["seconds"], observer, self.tell, meter)
         calls = 0
 
         def steps(heads: Any, context: Any) -> list[Any]:
@@ -417,7 +547,8 @@ class Work:
             raise Failure("unsupported", "env.py did not call context.run_migrations()")
         seconds = round(time.monotonic() - started, 3)
         observed = observer.result() if observer is not None else None
-        return {"seconds": seconds, "blockers": watch.blockers, "watch": watch.broken, "observed": observed}
+        facts = {"seconds": seconds, "blockers": watch.blockers, "watch": watch.broken, "observed": observed}
+        return {**facts, "wal": meter.written() if meter else 0}
 
     @staticmethod
     def _observed(work: Callable[..., Any], observer: Observer, context: Any) -> Callable[..., Any]:
@@ -512,6 +643,15 @@ class Work:
 def serve(channel: socket.socket) -> None:
     """Answer requests until the other end closes."""
     work = Work()
+
+    def tell(facts: dict[str, Any]) -> None:
+        # The step's own thread is silent until its watch has ended.
+        try:
+            channel.sendall(json.dumps({"progress": facts}, default=str).encode() + b"\n")
+        except OSError:
+            work.tell = lambda facts: None  # nobody listens any more; the revision goes on to its end
+
+    work.tell = tell
     with channel, channel.makefile("r", encoding="utf-8") as requests:
         for line in requests:
             request = json.loads(line)

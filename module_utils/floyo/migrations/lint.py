@@ -7,17 +7,24 @@ SQL alone must warn of both; here the live sizes decide.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Optional
 
 from .locks import Hold, Statement, blocks, conflicts, statements_of
 
-__all__ = ["LIMITS", "Live", "judge", "live_from", "size_text", "worst"]
+__all__ = ["LIMITS", "Live", "bytes_text", "judge", "live_from", "size_text", "worst"]
 
-LIMITS = {"rows": 1_000_000, "bytes": 1 << 30, "blocker_seconds": 3.0}
-"""From when on a table is large; how long a session may have had a table before it stands in the way."""
+LIMITS: dict[str, float] = {
+    "rows": 1_000_000, "bytes": 1 << 30, "per_second": 100.0, "blocker_seconds": 3.0, "transaction_seconds": 300.0,
+    "replica_seconds": 30.0, "slot_bytes": 1 << 30,
+}  # fmt: skip
+"""From when on a table is large, and how often a second it is used to count as hot; how long a session may have had a table
+before it stands in the way, and a transaction may be open at all; how far replicas and slots may be behind."""
+# A hot table is large at a tenth of the size: what stops it for a moment stops many.
+_HOT = 10
 
 _ORDER = ("pass", "warn", "fail")
+Finding = dict[str, Any]
 # Rules of squawk whose harm grows with the table.
 _SIZE_RULES = {
     "require-concurrent-index-creation", "require-concurrent-index-deletion", "require-concurrent-reindex",
@@ -48,12 +55,22 @@ _ADVICE = {
 
 @dataclass
 class Live:
-    """The database now. ``tables``: name (with schema, and without where it is visible) to rows and bytes; ``indexes``:
-    name to its table; ``holders``: full table name to sessions ``{lock, seconds, text}``."""
+    """The database now. ``tables``: name (with schema, and without where it is visible) to rows, bytes and, where it was asked,
+    uses ``per_second``; ``indexes``: name to its table; ``holders``: full table name to sessions ``{lock, seconds, text}``.
+
+    Beside the tables: open ``transactions`` ``{seconds, snapshot, text}``, the oldest first; ``replicas`` ``{name, seconds, bytes}`` that
+    are behind; ``slots`` ``{name, active, bytes, lost}``; bytes that are ``free`` where the data is, None when that is not known;
+    whether our account ``sees_all`` of other sessions.
+    """
 
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     indexes: dict[str, str] = field(default_factory=dict)
     holders: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    transactions: list[dict[str, Any]] = field(default_factory=list)
+    replicas: list[dict[str, Any]] = field(default_factory=list)
+    slots: list[dict[str, Any]] = field(default_factory=list)
+    free: Optional[int] = None
+    sees_all: bool = True
 
     def only(self, names: Iterable[str]) -> Live:
         """What of it is about the tables and indexes of these names."""
@@ -61,10 +78,22 @@ class Live:
         wanted |= {self.indexes[name].lower() for name in wanted if name in self.indexes}
         tables = {name: facts for name, facts in self.tables.items() if name in wanted}
         full = {facts["name"] for facts in tables.values()}
-        return Live(
-            tables,
-            {name: table for name, table in self.indexes.items() if name in wanted},
-            {table: held for table, held in self.holders.items() if table in full},
+        return replace(
+            self,
+            tables=tables,
+            indexes={name: table for name, table in self.indexes.items() if name in wanted},
+            holders={table: held for table, held in self.holders.items() if table in full},
+        )
+
+    def may_be_hot(self, limits: Mapping[str, float]) -> list[str]:
+        """Full names of tables that would count as large only when they are hot: worth asking."""
+        limits = {**LIMITS, **limits}
+        return sorted(
+            {
+                facts["name"]
+                for facts in self.tables.values()
+                if not _is_large(facts, limits) and _is_large({**facts, "per_second": limits["per_second"]}, limits)
+            }
         )
 
     def table_of(self, hold: Hold) -> dict[str, Any]:
@@ -95,13 +124,18 @@ def live_from(
 
 def size_text(table: Mapping[str, Any]) -> str:
     """``50 rows`` or ``50.0 M rows, 7.2 GiB``."""
-    rows, size = table["rows"], float(table["bytes"])
+    rows = table["rows"]
     counted = f"{rows / 1e6:.1f} M rows" if rows >= 1_000_000 else f"{rows} rows"
+    return counted if table["bytes"] < 1 << 20 else f"{counted}, {bytes_text(table['bytes'])}"
+
+
+def bytes_text(size: float) -> str:
+    """``7.2 GiB``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if size < 1024 or unit == "TiB":
             break
         size /= 1024
-    return counted if table["bytes"] < 1 << 20 else f"{counted}, {size:.1f} {unit}"
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def worst(results: Iterable[str]) -> str:
@@ -115,8 +149,12 @@ def judge(
     violations: Mapping[str, Sequence[Mapping[str, Any]]],
     limits: Mapping[str, float],
 ) -> dict[str, Any]:
-    """``{verdict, revisions: [{revision, verdict, findings, holds}]}``. Scripts as of state preview, with their class."""
+    """``{verdict, revisions: [{revision, verdict, findings, holds, needs}], surroundings}``. Scripts as of state preview, with
+    their class. ``needs`` are the bytes of disk that a revision may take until it ends; ``surroundings`` are findings about
+    the database as a whole, each with a ``name``.
+    """
     limits, fresh, judged = {**LIMITS, **limits}, set[str](), []
+    everything: list[Statement] = []
     for script in scripts:
         name = script["revision"]
         if script["renderable"]:
@@ -125,7 +163,10 @@ def judge(
             findings = _of_statements(statements, live, limits, fresh)
             findings += _of_squawk(statements, live, limits, violations.get(name, ()), script["class"], findings)
             holds = [_shown(hold, live) for statement in statements for hold in statement.holds]
+            needs = sum(_needed(statement, live) for statement in statements)
+            everything += statements
         else:
+            needs = 0
             found = f"its SQL depends on rows: {script['reason']}"
             findings, holds = [_finding("warn", found, "rehearse it: that shows locks and time")], []
         judged.append(
@@ -134,9 +175,123 @@ def judge(
                 "verdict": worst(entry["result"] for entry in findings),
                 "findings": sorted(findings, key=lambda entry: -_ORDER.index(entry["result"])),
                 "holds": [hold for index, hold in enumerate(holds) if hold and hold not in holds[:index]],
+                "needs": needs,
             }
         )
-    return {"verdict": worst(entry["verdict"] for entry in judged), "revisions": judged}
+    surroundings = _surroundings(everything, judged, live, limits) if judged else []
+    return {
+        "verdict": worst(entry["verdict" if "verdict" in entry else "result"] for entry in [*judged, *surroundings]),
+        "revisions": judged,
+        "surroundings": surroundings,
+    }
+
+
+# --- what is about the database as a whole ---------------------------------------------------------------------------
+
+
+def _needed(statement: Statement, live: Live) -> int:
+    """Bytes of disk until the statement's transaction has ended: what is written beside the old, and once more as WAL."""
+    size = 0
+    for hold in statement.holds:
+        table = live.table_of(hold)
+        if table and hold.work in ("rewrite", "rows"):
+            size += 2 * table["bytes"]
+        elif table and hold.work == "scan" and statement.text.upper().startswith(("CREATE", "REINDEX")):
+            size += table["bytes"]  # an index is smaller than its table, mostly much smaller
+    return size
+
+
+def _surroundings(
+    statements: Sequence[Statement], judged: Sequence[Mapping[str, Any]], live: Live, limits: Mapping[str, float]
+) -> list[Finding]:
+    needs = max(entry["needs"] for entry in judged)
+    heavy = needs >= limits["bytes"]
+    found = [
+        *_of_disk(needs, live.free, heavy),
+        *_of_transactions(statements, live, limits),
+        *_of_replicas(live, limits, heavy),
+        *_of_slots(live, limits),
+    ]
+    if not live.sees_all:
+        text, advice = (
+            "sessions and replicas of other accounts are hidden from this one",
+            "grant it pg_monitor: playbooks/provision.yml",
+        )
+        found.append(_about("rights", "warn", text, advice))
+    return sorted(found, key=lambda entry: -_ORDER.index(entry["result"]))
+
+
+def _about(name: str, result: str, found: str, advice: str, statement: str = "") -> Finding:
+    return {**_finding(result, found, advice, statement), "name": name}
+
+
+def _of_disk(needs: int, free: Optional[int], heavy: bool) -> list[Finding]:
+    if free is None:
+        if not heavy:
+            return []
+        found = f"up to {bytes_text(needs)} may be written, and it is not known how much room the server has"
+        return [_about("disk", "warn", found, "look there: df of its data directory (floyo_data_directory)")]
+    if needs > free / 2:
+        found = f"up to {bytes_text(needs)} may be written, and {bytes_text(free)} are free"
+        advice = "give the server more room, or change the rows in batches"
+        return [_about("disk", "fail" if needs > free else "warn", found, advice)]
+    return []
+
+
+def _of_transactions(statements: Sequence[Statement], live: Live, limits: Mapping[str, float]) -> list[Finding]:
+    """An open transaction keeps back vacuum; its snapshot every concurrent build that begins after it."""
+    waits = next((one.text for one in statements if " CONCURRENTLY " in one.text.upper()), "")
+    for one in live.transactions:
+        if waits and one["snapshot"] and one["seconds"] >= limits["blocker_seconds"]:
+            found = f"a concurrent build waits for every query that began before it: {one['text']}"
+            return [_about("transaction", "fail", found, "let it end, or end it, before the migration", waits)]
+    return [
+        _about(
+            "transaction",
+            "warn",
+            f"a transaction is open for long: {one['text']}",
+            "see what it does: playbooks/database_connections.yml",
+        )
+        for one in live.transactions[:1]
+        if one["seconds"] >= limits["transaction_seconds"]
+    ]
+
+
+def _of_replicas(live: Live, limits: Mapping[str, float], heavy: bool) -> list[Finding]:
+    return [
+        _about(
+            "replica",
+            "fail" if heavy else "warn",
+            f"replica {one['name']} is {one['seconds']:.0f} s and {bytes_text(one['bytes'])} behind",
+            "let it catch up first: what is written now comes on top",
+        )
+        for one in live.replicas
+        if one["seconds"] >= limits["replica_seconds"]
+    ]
+
+
+def _of_slots(live: Live, limits: Mapping[str, float]) -> list[Finding]:
+    found = []
+    for one in live.slots:
+        if one["lost"]:
+            said, advice = (
+                "has lost WAL that it needs",
+                "drop it (pg_drop_replication_slot) and set its replica up anew",
+            )
+        elif not one["active"] and one["bytes"] >= limits["slot_bytes"]:
+            said, advice = (
+                f"keeps {bytes_text(one['bytes'])} of WAL, and nobody reads it",
+                "start its reader, or drop it",
+            )
+        elif one["bytes"] >= limits["slot_bytes"]:
+            said, advice = f"is {bytes_text(one['bytes'])} behind", "let its reader catch up first"
+        else:
+            continue
+        found.append(_about("slot", "warn", f"replication slot {one['name']} {said}", advice))
+    return found
+
+
+# --- what is about one revision --------------------------------------------------------------------------------------
 
 
 def _made(statement: Statement) -> str:
@@ -149,13 +304,14 @@ def _made(statement: Statement) -> str:
     return rest[0].split("(")[0].replace('"', "").lower() if rest else ""
 
 
-def _finding(result: str, found: str, advice: str = "", statement: str = "", rule: str = "") -> dict[str, str]:
+def _finding(result: str, found: str, advice: str = "", statement: str = "", rule: str = "") -> Finding:
     shown = statement if len(statement) <= 120 else statement[:117] + "..."
     return {"result": result, "found": found, "next": advice, "statement": shown, "rule": rule}
 
 
 def _is_large(table: Mapping[str, Any], limits: Mapping[str, float]) -> bool:
-    return bool(table) and (table["rows"] >= limits["rows"] or table["bytes"] >= limits["bytes"])
+    part = _HOT if table and table.get("per_second", 0.0) >= limits["per_second"] else 1
+    return bool(table) and (table["rows"] * part >= limits["rows"] or table["bytes"] * part >= limits["bytes"])
 
 
 def _shown(hold: Hold, live: Live) -> dict[str, Any]:
@@ -173,7 +329,7 @@ def _shown(hold: Hold, live: Live) -> dict[str, Any]:
 
 def _of_statements(
     statements: Sequence[Statement], live: Live, limits: Mapping[str, float], fresh: set[str]
-) -> list[dict[str, str]]:
+) -> list[Finding]:
     findings = []
     for statement in statements:
         for hold in statement.holds:
@@ -188,10 +344,10 @@ def _of_statements(
     return findings
 
 
-def _of_hold(
-    statement: Statement, hold: Hold, table: Mapping[str, Any], limits: Mapping[str, float]
-) -> list[dict[str, str]]:
-    where = f"{table['name']} ({size_text(table)})"
+def _of_hold(statement: Statement, hold: Hold, table: Mapping[str, Any], limits: Mapping[str, float]) -> list[Finding]:
+    used = table.get("per_second", 0.0)
+    often = f", used {used:.0f} times a second" if used >= limits["per_second"] else ""
+    where = f"{table['name']} ({size_text(table)}{often})"
     stops, large = blocks(hold.lock), _is_large(table, limits)
     if hold.work == "unknown":
         result = "fail" if large and stops else "warn"
@@ -200,7 +356,9 @@ def _of_hold(
         return []
     doing = {"scan": "is read as a whole", "rewrite": "is written anew", "rows": "has rows changed"}[hold.work]
     if not large:
-        return [_finding("pass", f"{where} {doing}: small", "", statement.text)]
+        # Changed rows stop nobody; what stops somebody is told although it is short.
+        small = {"small": True} if stops else {}
+        return [{**_finding("pass", f"{where} {doing}: small", "", statement.text), **small}]
     if hold.work == "rows":
         return [
             _finding("warn", f"{where} {doing}, in one transaction if all of them", _ADVICE["rows"], statement.text)
@@ -219,7 +377,7 @@ def _advice(statement: Statement, hold: Hold) -> str:
 
 def _of_holders(
     statement: Statement, hold: Hold, table: Mapping[str, Any], live: Live, limits: Mapping[str, float]
-) -> list[dict[str, str]]:
+) -> list[Finding]:
     """Sessions that have the table now, for so long already that the statement would wait for them in vain."""
     return [
         _finding(
@@ -239,8 +397,8 @@ def _of_squawk(
     limits: Mapping[str, float],
     violations: Sequence[Mapping[str, Any]],
     kind: str,
-    already: Sequence[Mapping[str, str]],
-) -> list[dict[str, str]]:
+    already: Sequence[Finding],
+) -> list[Finding]:
     findings = []
     for violation in violations:
         rule, said = violation["rule"], f"squawk {violation['rule']}: {violation['message']}"

@@ -109,9 +109,9 @@ class Rehearsal:
         """``{revisions, problem}``; a problem ends the way up, and nothing is gone down then."""
         problem: Optional[FloyoError] = None
         self.levels.append((self.schema(), self.rows(None, {})))
-        for step in plan:
+        for number, step in enumerate(plan, 1):
             try:
-                self.up(step)
+                self.up(step, (number, len(plan)))
             except FloyoError as error:
                 problem = error
                 break
@@ -121,14 +121,14 @@ class Rehearsal:
 
     # --- up -----------------------------------------------------------------------------------------------------------
 
-    def up(self, step: Mapping[str, Any]) -> None:
-        self.run.step(self.helper, step)
+    def up(self, step: Mapping[str, Any], place: tuple[int, int]) -> None:
+        self.run.step(self.helper, step, place=place)
         done = self.run.applied[-1]
         entry = {
             "revision": step["revision"],
             "sha256": self.run.lineage[step["revision"]]["sha256"],
             "seconds": done["seconds"],
-            **{key: done[key] for key in ("locks", "rows", "rewritten")},
+            **{key: done[key] for key in ("wal", "locks", "rows", "rewritten")},
             "downgrade": None,
         }
         self.entries.append(entry)
@@ -151,7 +151,7 @@ class Rehearsal:
             step = {"revision": entry["revision"], "direction": "down", "class": "", "summary": ""}
             step = {**step, **self.run.described(entry["revision"])}
             try:
-                self.run.step(self.helper, step)
+                self.run.step(self.helper, step, place=(len(self.entries) - number, len(self.entries)))
             except FloyoError as error:
                 entry["downgrade"] = {
                     "seconds": 0.0,

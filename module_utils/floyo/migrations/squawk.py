@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -21,10 +22,9 @@ _ANSWERED = (0, 1)
 
 def violations_of(scripts: Iterable[Mapping[str, Any]], *, server_major: int) -> dict[str, list[dict[str, Any]]]:
     """What it says of each script by revision: ``rule``, ``message``, ``help``, ``line`` (the first is 0)."""
-    program = _program()
-    return {
-        script["revision"]: _said(program, script["sql"], server_major) for script in scripts if script["renderable"]
-    }
+    wanted = [script for script in scripts if script["renderable"]]
+    program = _program() if wanted else ""
+    return {script["revision"]: _said(program, script["sql"], server_major) for script in wanted}
 
 
 def _program() -> str:
@@ -32,10 +32,10 @@ def _program() -> str:
     found = beside if os.access(beside, os.X_OK) else shutil.which("squawk")
     if not found:
         raise Unusable(
-            "squawk is not installed on the controller",
+            f"squawk is not installed on the controller ({platform.system()} {platform.machine()})",
             code="SQUAWK_MISSING",
-            expected="the package squawk-cli beside ansible-core",
-            next_step="run make setup, or install requirements/controller.in into the environment of ansible-playbook",
+            expected="the program of package squawk-cli beside ansible-core or in PATH",
+            next_step="make setup; where the package has no build for this platform, build squawk and put it into PATH",
         )
     return found
 
