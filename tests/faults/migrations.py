@@ -3,6 +3,7 @@
 
     make faults OPTIONS=--migrations                          72 cases
     make faults OPTIONS="--migrations --cases 300 --seed 7"   more; the same seed draws the same faults and instants
+    make faults OPTIONS="--migrations --resume --minutes 10"  in as many slices as it takes; with --write the page at the end
     make faults OPTIONS="--migrations --case 7:12"            case 12 of seed 7 again
 
 A case moves a database through a chain of revisions with module alembic_migrate and injects one fault: SIGKILL or SIGTERM to
@@ -27,12 +28,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
+RECORDS = ROOT / ".cache" / "faults" / "migrations"
 DIRECTIONS = ("up", "down")
 FAULTS = ("SIGKILL", "SIGTERM", "SIGKILL to alembic", "connections cut")
 LIMIT = 180.0
@@ -407,14 +409,44 @@ def endings(cases: list[Case]) -> str:
     return "\n".join(lines)
 
 
-def some(server: Any, seed: int, numbers: list[int]) -> list[Case]:
-    """A part of the cases, on a database of its own."""
+def number_of(case: Case) -> int:
+    return int(case.seed.partition(":")[2])
+
+
+def recorded(record: Path, numbers: list[int]) -> dict[int, Case]:
+    """The cases that an earlier slice has done, by number. What was cut short by the end of a slice is none."""
+    found: dict[int, Case] = {}
+    for line in record.read_text(encoding="utf-8").splitlines() if record.exists() else ():
+        with contextlib.suppress(ValueError):
+            case = Case(**json.loads(line))
+            found[number_of(case)] = case
+    return {number: case for number, case in found.items() if number in numbers}
+
+
+def page(cases: list[Case], seed: int) -> str:
+    bad = [case for case in cases if case.problems]
+    return (
+        "# Faults of migrations\n\nWritten by `make faults OPTIONS=--migrations`: module `alembic_migrate` moves a"
+        f" database through {len(NAMES)} revisions, up and down, each run broken at a random instant, then run once more."
+        " After the fault the database was at a whole revision, with its schema and rows, in all but the failed cases."
+        f" Seed {seed}, {len(cases)} cases, {len(bad)} with a failed assertion.\n\n{table(cases)}\n\n{endings(cases)}\n"
+    )
+
+
+def some(server: Any, seed: int, numbers: list[int], until: float, record: Path) -> list[Case]:
+    """A part of the cases, on a database of its own; each goes to the record when it has ended. None begins after ``until``."""
     cases: list[Case] = []
+    if not numbers:
+        return cases
     with grounds(lambda: contextlib.nullcontext(server)) as ground:
         for number in numbers:
+            if time.monotonic() >= until:
+                break
             begin = time.monotonic()
             case = run(ground, draw(seed, number))
             cases.append(case)
+            with record.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(asdict(case)) + "\n")
             where = f"in {case.revision}" if case.revision else f"at {case.part * ground.seconds[case.direction]:.1f} s"
             print(
                 f"{case.seed:>11} {case.direction:4} {case.fault:18} {where:11} {case.ended:18} stood at {case.stood:8}"
@@ -430,30 +462,39 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2, help="databases that are worked on at once")
     parser.add_argument("--case", help="seed:number of one case to run again")
-    parser.add_argument("--write", type=Path, help="write the tables into this page")
+    parser.add_argument("--resume", action="store_true", help="go on with the cases of this seed that are not done yet")
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin no case after that; --resume goes on")
+    parser.add_argument("--write", type=Path, help="write the tables into this page, when all cases are done")
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     from tests.conftest import private_postgres
 
     seed, numbers = options.seed, list(range(1, options.cases + 1))
+    record = RECORDS / f"seed-{seed}.jsonl"
     if options.case:
         seed, numbers = int(options.case.partition(":")[0]), [int(options.case.partition(":")[2])]
-    with private_postgres() as server, concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
-        parts = [pool.submit(some, server, seed, numbers[job :: options.jobs]) for job in range(options.jobs)]
-        cases = [case for part in parts for case in part.result()]
-    text = f"{table(cases)}\n\n{endings(cases)}"
-    print(f"\n{text}")
-    bad = [case.seed for case in cases if case.problems]
-    if options.write:
-        options.write.write_text(
-            "# Faults of migrations\n\nWritten by `make faults OPTIONS=--migrations`: module `alembic_migrate` moves a"
-            f" database through {len(NAMES)} revisions, up and down, each run broken at a random instant, then run once more."
-            f" After the fault the database was at a whole revision, with its schema and rows, in all but the failed cases."
-            f" Seed {seed}, {len(cases)} cases, {len(bad)} with a failed assertion.\n\n{text}\n"
-        )
+        record = RECORDS / "one.jsonl"
+    cases = recorded(record, numbers) if options.resume else {}
+    record.parent.mkdir(parents=True, exist_ok=True)
+    if not options.resume:
+        record.write_text("")
+    waiting = [number for number in numbers if number not in cases]
+    if waiting:
+        until = time.monotonic() + 60 * options.minutes
+        with private_postgres() as server, concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
+            shares = [waiting[job :: options.jobs] for job in range(options.jobs)]
+            parts = [pool.submit(some, server, seed, share, until, record) for share in shares]
+            cases |= {number_of(case): case for part in parts for case in part.result()}
+    done = [cases[number] for number in sorted(cases)]
+    print(f"\n{table(done)}\n\n{endings(done)}")
+    bad = [case.seed for case in done if case.problems]
+    if len(done) < len(numbers):
+        print(f"{len(done)} of {len(numbers)} are done; --resume goes on")
+    elif options.write:
+        options.write.write_text(page(done, seed))
     if bad:
         print(f"failed: {', '.join(bad)}")
-    return 1 if bad else 0
+    return 1 if bad or len(done) < len(numbers) else 0
 
 
 if __name__ == "__main__":

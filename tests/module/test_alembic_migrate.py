@@ -182,6 +182,16 @@ def test_verified_meets_what_alembic_cannot_load(release: Release) -> None:
     assert failed["file"] == "migrations/versions/aaaa1111.py"
 
 
+def test_verified_meets_a_parent_that_is_not_there(release: Release) -> None:
+    """A typing error in down_revision, found before any host or database is asked."""
+    release.add("aaaa1111", ONE)
+    release.add("bbbb2222", TWO, down="aaaa1112")
+    failed = release.run("verified", database_url="")
+    assert failed.rc == 1
+    assert "aaaa1112" in failed["msg"] and "bbbb2222.py" in failed["msg"]
+    assert failed["code"], failed.json
+
+
 def test_several_heads_are_refused_by_name(release: Release) -> None:
     release.add("aaaa1111", ONE)
     release.add("bbbb2222", TWO, down="aaaa1111")
@@ -260,6 +270,16 @@ def test_a_lossy_downgrade_has_to_be_named(release: Release) -> None:
     assert release.current == ["bbbb2222"]
     assert release.run("revision", revision="base", allow_downgrades=["lossy"])["status"] == "uninitialised"
     assert release.sql("SELECT to_regclass('users')") == [(None,)]
+
+
+def test_a_downgrade_that_does_nothing_has_to_be_named(release: Release) -> None:
+    """alembic would move its version, leave the table, and fail at the next upgrade."""
+    release.add("aaaa1111", ONE)
+    release.add("bbbb2222", "op.create_table('more', sa.Column('id', sa.Integer()))", "pass")
+    release.run("head")
+    failed = release.run("revision", revision="aaaa1111", allow_downgrades=["clean", "lossy"])
+    assert (failed["code"], failed["downgrades"]["bbbb2222"]["kind"]) == ("DOWNGRADE_NOT_ALLOWED", "noop")
+    assert release.current == ["bbbb2222"]
 
 
 @pytest.mark.parametrize("revision", ["-1", "+1", "head-1", "aaaa1111@head", "head", "zzzz", ""])
@@ -348,6 +368,38 @@ def test_an_env_that_reads_the_ini_file(release: Release) -> None:
     release.add("aaaa1111", ONE)
     release.env("URL = context.config.get_main_option('sqlalchemy.url')")
     assert release.run("head")["current"] == ["aaaa1111"]
+
+
+def test_a_password_that_an_ini_file_would_take_for_something_else(release: Release, postgres_server: Any) -> None:
+    release.add("aaaa1111", ONE)
+    database = release.sql("SELECT current_database()")[0][0]
+    postgres_server.sql(
+        "DROP ROLE IF EXISTS strange; CREATE ROLE strange LOGIN SUPERUSER PASSWORD 'p%40(w)s %(here)s@:/x'"
+    )
+    word = "p%2540%28w%29s%20%25%28here%29s%40%3A%2Fx"
+    url = postgres_server.url_for(database, user="strange", password=word).replace("sql:", "sql+psycopg:", 1)
+    for extra in ("", "URL = context.config.get_main_option('sqlalchemy.url')"):
+        release.env(extra)
+        assert release.run("head", database_url=url)["current"] == ["aaaa1111"]
+        release.run("revision", revision="base", allow_downgrades=["noop"], database_url=url)
+        release.sql("DROP TABLE users")
+
+
+def test_an_env_that_waits_for_something_else_is_ended(release: Release) -> None:
+    release.add("aaaa1111", ONE)
+    release.env(f"import time; print('waiting for the queue'); time.sleep(600)  # {release.directory}")
+    failed = release.run("preview", timeout=1)
+    assert failed["code"] == "HELPER_TIMEOUT", failed.json
+    assert "waiting for the queue" in failed["output_tail"]
+    left = [path for path in Path("/proc").glob("[0-9]*/cwd") if _leads_to(path, release.directory)]
+    assert left == []
+
+
+def _leads_to(link: Path, place: Path) -> bool:
+    try:
+        return link.readlink() == place
+    except OSError:
+        return False  # it has ended, or is the kernel's
 
 
 def test_version_table_in_another_schema(release: Release) -> None:

@@ -58,7 +58,10 @@ def test_a_connection_that_is_cut_is_called_so(ground: Any) -> None:
 
 
 class Readers:
-    """The application: connections that read a table all the time, and would rather fail than wait for ``patience``."""
+    """The application: connections that read a table all the time, and would rather fail than wait for ``patience``.
+
+    The server counts that, not a reader on a busy machine: an error is a SELECT that would have waited longer for a table.
+    """
 
     def __init__(self, url: str, patience: float) -> None:
         self.url, self.patience = url, patience
@@ -103,8 +106,9 @@ class Readers:
 
 def test_two_controllers_and_three_hosts_migrate_at_once_while_users_read(ground: Any) -> None:
     ground.go_to(faults.NAMES[0])
-    with Readers(ground.url, patience=60) as readers:
-        runs = [ground.start("up") for _ in range(6)]
+    lock_timeout = 5
+    with Readers(ground.url, patience=lock_timeout) as readers:
+        runs = [ground.start("up", lock_timeout=lock_timeout) for _ in range(6)]
         ended = [ground.ended(run) for run in runs]
     assert [status for status, _ in ended] == [0] * 6, ended
     assert sorted(answer["changed"] for _, answer in ended) == [False] * 5 + [True]
@@ -112,8 +116,22 @@ def test_two_controllers_and_three_hosts_migrate_at_once_while_users_read(ground
     (applied,) = [answer["applied"] for _, answer in ended if answer["changed"]]
     assert [step["revision"] for step in applied] == faults.NAMES[1:], "each once, by one run"
     assert ground.state() == ground.states["up"][faults.NAMES[-1]]
-    assert readers.errors == []
+    assert readers.errors == [], "no SELECT has waited longer than the lock timeout"
     assert readers.reads > 0
+    assert readers.waits > 0, "some have met a lock"
+
+
+def test_readers_of_this_test_notice_a_migration_that_does_not_yield(ground: Any) -> None:
+    """Whoever takes the lock timeout away fails the tests around this one."""
+    ground.go_to(faults.NAMES[0])
+    with psycopg.connect(ground.url) as blocker, Readers(ground.url, patience=1) as readers:
+        blocker.execute("SELECT count(*) FROM users")
+        run = ground.start("up", lock_timeout=600, lock_attempts=1)
+        assert faults.wait_until(lambda: bool(readers.errors), faults.LIMIT)
+        blocker.rollback()
+        status, answer = ground.ended(run)
+    assert status == 0, answer
+    assert "lock timeout" in readers.errors[0]
 
 
 def waiting(ground: Any) -> bool:
@@ -131,7 +149,7 @@ def test_a_long_transaction_holds_up_the_migration_and_not_the_users(ground: Any
     ground.go_to(faults.NAMES[0])
     with (
         psycopg.connect(ground.url, application_name="report of ada") as blocker,
-        Readers(ground.url, patience=8) as readers,
+        Readers(ground.url, patience=3) as readers,
     ):
         blocker.execute("SELECT count(*) FROM users")  # and the transaction stays open
         run = ground.start("up", lock_timeout=0.5, lock_attempts=5)

@@ -15,6 +15,7 @@ import pytest
 
 from ansible.module_utils.floyo.migrations.classify import CLASSES, DOWNGRADES, Classification, classify
 
+ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((Path(__file__).parent / "revisions").glob("*.py"))
 _TRUTH = re.compile(r"^# It is: (\w+)\. The way back: (\w+)\.$", re.MULTILINE)
 
@@ -32,8 +33,8 @@ def verdict(path: Path) -> Classification:
 def table(title: str, words: tuple[str, ...], pairs: list[tuple[str, str]]) -> str:
     """Rows are what it is, columns what it is called."""
     counted = collections.Counter(pairs)
-    lines = [f"{title:14}" + "".join(f"{word:>14}" for word in words)]
-    lines += [f"{is_:14}" + "".join(f"{counted[is_, called] or '.':>14}" for called in words) for is_ in words]
+    lines = [f"| {title} | {' | '.join(words)} |", f"|---|{'---:|' * len(words)}"]
+    lines += [f"| {is_} | {' | '.join(str(counted[is_, called] or '.') for called in words)} |" for is_ in words]
     return "\n".join(lines)
 
 
@@ -45,10 +46,13 @@ def test_the_corpus_is_large_and_covers_everything() -> None:
 
 def test_confusion(capsys: pytest.CaptureFixture[str]) -> None:
     found = [(path.stem, *truth(path), verdict(path)) for path in FILES]
+    classes = table("is, called", CLASSES, [(kind, judged.kind) for _, kind, _, judged in found])
+    ways = table("way back is, called", DOWNGRADES, [(back, judged.downgrade) for _, _, back, judged in found])
     with capsys.disabled():
-        print(f"\n{len(FILES)} revisions")
-        print(table("class", CLASSES, [(kind, judged.kind) for _, kind, _, judged in found]))
-        print(table("way back", DOWNGRADES, [(back, judged.downgrade) for _, _, back, judged in found]))
+        print(f"\n{len(FILES)} revisions\n\n{classes}\n\n{ways}")
+    guide = (ROOT / "docs" / "migrations.md").read_text()
+    assert f"{len(FILES)} revisions" in guide
+    assert classes in guide and ways in guide, "docs/migrations.md shows other tables than the ones above"
     assert [name for name, kind, _, judged in found if judged.kind == "expand" != kind] == []
     # A way back that loses rows, does a part or nothing must not look like one that does all.
     assert [name for name, _, back, judged in found if judged.downgrade == "clean" != back] == []
