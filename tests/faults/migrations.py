@@ -130,6 +130,7 @@ class Ground:
         self.server = server
         self.url = server.fresh_database(prefix="faults")
         self.release = place / "v2-00000000"
+        self.progress = place / "progress.json"
         versions = self.release / "migrations" / "versions"
         versions.mkdir(parents=True)
         (self.release / ".venv").symlink_to(sys.prefix)
@@ -219,6 +220,7 @@ class Ground:
             "allow_downgrades": ["clean", "lossy", "unknown"],
             "lock_wait": LIMIT,
             "timeout": LIMIT,
+            "progress": str(self.progress),
             **more,
         }
         running = subprocess.Popen(
@@ -370,6 +372,8 @@ def judge_end(ground: Ground, case: Case) -> None:
         case.problems.append(f"the next run did not finish: it is at {ground.version() or 'base'}")
     if ground.outside() != ([("outside_mail", True)] if case.direction == "up" else []):
         case.problems.append(f"the concurrent index: {ground.outside()}")
+    if ground.progress.exists():
+        case.problems.append("the file that tells how far a run is has stayed")
     if not wait_until(lambda: not ground.sessions(), 30):
         case.problems.append(f"left: {ground.sessions()}")
 
