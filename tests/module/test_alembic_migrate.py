@@ -188,8 +188,7 @@ def test_verified_meets_a_parent_that_is_not_there(release: Release) -> None:
     release.add("bbbb2222", TWO, down="aaaa1112")
     failed = release.run("verified", database_url="")
     assert failed.rc == 1
-    assert "aaaa1112" in failed["msg"] and "bbbb2222.py" in failed["msg"]
-    assert failed["code"], failed.json
+    assert "revision bbbb2222 follows aaaa1112, which no file defines" in failed["msg"]
 
 
 def test_several_heads_are_refused_by_name(release: Release) -> None:
@@ -388,8 +387,11 @@ def test_a_password_that_an_ini_file_would_take_for_something_else(release: Rele
 def test_an_env_that_waits_for_something_else_is_ended(release: Release) -> None:
     release.add("aaaa1111", ONE)
     release.env(f"import time; print('waiting for the queue'); time.sleep(600)  # {release.directory}")
-    failed = release.run("preview", timeout=1)
-    assert failed["code"] == "HELPER_TIMEOUT", failed.json
+    for timeout in (1, 15, 60):  # a busy machine needs more before it comes to env.py
+        failed = release.run("preview", timeout=timeout)
+        assert failed["code"] == "HELPER_TIMEOUT", failed.json
+        if failed["output_tail"]:
+            break
     assert "waiting for the queue" in failed["output_tail"]
     left = [path for path in Path("/proc").glob("[0-9]*/cwd") if _leads_to(path, release.directory)]
     assert left == []
@@ -1101,20 +1103,36 @@ def test_whoever_is_waited_for_is_told_at_once(release: Release, other: Any, tmp
 
 
 def test_another_look_finds_what_runs(release: Release, tmp_path: Path) -> None:
-    release.add("aaaa1111", f"{ONE}\nop.execute('SELECT pg_sleep(5)')")
+    import alembic_migrate
+
+    from ansible.module_utils.floyo.migrations.glue import migrate
+
     path = tmp_path / "progress.json"
+    options: dict[str, Any] = alembic_migrate.ARGUMENTS
+    arguments = {name: option.get("default", "") for name, option in options.items()} | {
+        "release_dir": str(release.directory), "database_url": release.url, "progress": str(path),
+    }  # fmt: skip
+
+    def running() -> Any:
+        """Without the module around it: two of them in one process would share its standard output."""
+        return migrate(arguments, check_mode=False)["running"]
+
+    release.add("aaaa1111", f"{ONE}\nop.execute('SELECT pg_sleep(20)')")
+    assert running() == {}
     thread = threading.Thread(target=lambda: watched(release, path))
-    assert release.run("info", progress=str(path))["running"] == {}
     thread.start()
     deadline = time.monotonic() + 120
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert release.run("info", progress=str(path))["running"]["revision"] == "aaaa1111"
+    found = running()
+    asleep = "query LIKE 'SELECT pg_sleep(20)%' AND datname = current_database()"
+    release.sql(f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE {asleep}")  # noqa: S608 (constants)
     thread.join()
+    assert found["revision"] == "aaaa1111"
     path.write_text('{"updated": 1, "text": "left by a run that was killed"}')
-    assert release.run("info", progress=str(path))["running"] == {}
+    assert running() == {}
     path.write_text("half a li")
-    assert release.run("info", progress=str(path))["running"] == {}
+    assert running() == {}
 
 
 def test_a_file_that_cannot_be_written_holds_up_nothing(release: Release) -> None:

@@ -174,6 +174,20 @@ def test_how_much_room_there_is_comes_from_the_database_host(fleet: Fleet) -> No
     assert "not known how much room" in found["found"]
 
 
+def test_the_preview_shows_the_same_verdict(fleet: Fleet) -> None:
+    steps = [
+        {"name": step, "ansible.builtin.include_role": {"name": "floyo_deploy", "tasks_from": step}}
+        for step in ("lint", "show_lint")
+    ]
+    plain = {"floyo_name": "floyo", "floyo_environment": "test"}
+    good = fleet.play(*steps, **plain)
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert "by_name" in good.stdout and "aaaa1111" in good.stdout
+    noticed = fleet.play(*steps, floyo_migration_limits={"rows": 50}, **plain)
+    assert noticed.returncode == 2
+    assert "Production would notice: aaaa1111" in " ".join(noticed.stdout.split())
+
+
 def test_how_far_it_is_is_shown_while_it_runs(fleet: Fleet) -> None:
     done = fleet.play(
         {
