@@ -118,3 +118,16 @@ def test_any_value_in_quotes_stays_in_them(values: list[str]) -> None:
         text += f"COMMENT ON TABLE public.a IS '{constant}';\nCOMMENT ON TABLE public.\"{name}\" IS E'{escaped}';\n"
         text += f"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $q${value}$q$;\n"
     assert len(statements(text)) == 3 * len(values)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["1", "-2.50", "NULL", "true", "'x'", "'it''s'", "''", "'\\'", "' , '"]), min_size=1, max_size=5
+    )
+)
+def test_the_short_way_for_rows_of_inserts_is_no_other(values: list[str]) -> None:
+    """What it does not know goes the long way, which finds the same."""
+    text = f"INSERT INTO public.a VALUES ({', '.join(values)});"
+    assert statements(text) == statements(
+        f"INSERT INTO public.a  VALUES ({', '.join(values)});".replace("  ", " ") + " "
+    )

@@ -38,6 +38,12 @@ _OWNER = re.compile(rb"ALTER [A-Z].* OWNER TO %b;" % _NAME, re.DOTALL)
 _SETTING = re.compile(rb"SET (\w+) (?:=|TO) (?:'([^'\\]*)'|(\w+));")
 _SEARCH_PATH = re.compile(rb"SELECT pg_catalog\.set_config\('search_path', '[^'\\]*', false\);")
 _INSERT_HEAD = re.compile(rb"INSERT INTO (?:(%b)\.)?(%b) (?:\([^()']*\) )?VALUES \('([^'\\]*)'\);" % (_NAME, _NAME))
+# What --inserts writes, line after line, when nothing is odd about its values.
+_VALUE = rb"(?:'[^']*(?:''[^']*)*'|-?[0-9]+(?:\.[0-9]+)?|NULL|true|false)"
+_INSERT = re.compile(
+    rb"INSERT INTO (?:%b\.)?%b (?:\(%b(?:, %b)*\) )?VALUES \(%b(?:, %b)*\);\n" % (*(_NAME,) * 4, _VALUE, _VALUE)
+)
+_ENDS_OF_ROWS = frozenset((b"\\.\n", b"\\.\r\n"))
 _COMPLETE = b"-- PostgreSQL database dump complete"
 
 # --- what may run ----------------------------------------------------------------------------------------------------
@@ -103,17 +109,17 @@ class Piece:
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Lines with their ends; one may be as long as it likes."""
-    begun: list[bytes] = []
+    begun: list[bytes] = []  # of a line whose end is still to come
     for chunk in chunks:
         lines = chunk.splitlines(keepends=True) if b"\r" not in chunk else re.findall(rb"[^\n]*\n|[^\n]+\Z", chunk)
-        for line in lines:
-            if not line.endswith(b"\n"):
-                begun.append(line)
-            elif begun:
-                yield b"".join([*begun, line])
+        if begun and lines:
+            begun.append(lines.pop(0))
+            if begun[-1].endswith(b"\n"):
+                yield b"".join(begun)
                 begun.clear()
-            else:
-                yield line
+        if lines and not lines[-1].endswith(b"\n"):
+            begun.append(lines.pop())
+        yield from lines
     if begun:
         yield b"".join(begun)
 
@@ -280,6 +286,9 @@ class _Splitter:
                 line = line[3:] if line.startswith(b"\xef\xbb\xbf") else line
             if not state.begun and (not line.strip() or _RESTRICT.fullmatch(line)):
                 continue
+            if not state.begun and line.startswith(b"INSERT INTO ") and _INSERT.fullmatch(line):
+                yield Piece("statement", self._number, line[:-1], ("INSERT", "INTO"))
+                continue
             if not state.begun and line.startswith(b"--"):
                 self._comment(line)
                 continue
@@ -310,21 +319,21 @@ class _Splitter:
             raise _refused(copy, _REASONS["COPY"], "COPY table (columns) FROM stdin")
         table = _table(found[1], found[2])
         yield Piece("copy", copy.line, copy.text, copy.words, table)
-        batch, size, begin = [], 0, self._number + 1
-        for line in lines:
+        batch, size, begin, ended = list[bytes](), 0, self._number + 1, False
+        while not ended:
+            line = next(lines, b"")
+            if not line:
+                raise _cut(f"the rows of {table} have no end")
             self._number += 1
-            if line in (b"\\.\n", b"\\.\r\n"):
-                break
-            self._require_text(line)
-            batch.append(line)
-            size += len(line)
-            if size >= _BATCH:
-                yield Piece("rows", begin, b"".join(batch), table=table)
+            ended = line in _ENDS_OF_ROWS
+            if not ended:
+                batch.append(line)
+                size += len(line)
+            if batch and (ended or size >= _BATCH):
+                text = b"".join(batch)
+                self._require_text(text)
+                yield Piece("rows", begin, text, table=table)
                 batch, size, begin = [], 0, self._number + 1
-        else:
-            raise _cut(f"the rows of {table} have no end")
-        if batch:
-            yield Piece("rows", begin, b"".join(batch), table=table)
         yield Piece("end", self._number, table=table)
 
     def _statement(self, line: bytes, position: int, state: _State) -> tuple[Optional[Piece], int, _State]:
