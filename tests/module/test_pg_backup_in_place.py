@@ -114,6 +114,18 @@ def test_what_cannot_be_in_one_transaction(site: Site) -> None:
     assert site.state()[1] == [("aaaa1111",)]
 
 
+def test_an_encrypted_backup(site: Site, tmp_path: Path) -> None:
+    before, key = site.state(), tmp_path / "key"
+    subprocess.run(["age-keygen", "-o", key], check=True, capture_output=True)
+    public = subprocess.run(["age-keygen", "-y", key], check=True, capture_output=True, text=True).stdout.strip()
+    options: dict[str, Any] = {"recipients": [public], "identity_file": str(key)}
+    label = site.good("present", **options)["backup"]["label"]
+    site.later()
+    restored = site.restore(label, **options)["restored"]
+    assert site.state() == before
+    assert site.listed(restored["safety_backup"])["encrypted"] is True
+
+
 def test_what_belongs_to_others(site: Site) -> None:
     site.server.sql("CREATE TABLE theirs (a int); CREATE FUNCTION theirs() RETURNS int LANGUAGE sql AS 'SELECT 1'",
                     database=site.database)  # fmt: skip
