@@ -16,6 +16,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -256,11 +257,12 @@ def permissions(trial: Trial) -> tuple[str, str]:
 
 
 def hostile(trial: Trial) -> tuple[str, str]:
-    """A plain dump in which somebody has put a line for psql. Ours takes none but by name and digest, as the owner."""
+    """A plain dump in which somebody has put a line for psql, and has taken out the restriction that pg_dump begins with. Ours
+    takes one by name and digest only, as the owner."""
     target, mark = trial.place / "app.sql", trial.place / "mark"
     trial.theirs("dump", target)
     target.chmod(0o600)
-    text = target.read_text()
+    text = re.sub(r"(?m)^\\(un)?restrict .*$", "", target.read_text())
     place = text.index("COPY public.users")
     target.write_text(f"{text[:place]}\\! touch {mark}\n{text[place:]}")
 
