@@ -135,8 +135,8 @@ options:
     description:
       - For O(state=linted). From when on a table is large, C(rows) (1000000) or C(bytes) (1 GiB); at a tenth of that, when it is
         used more than C(per_second) (100) times a second. For how long a session may have had a table before it stands in
-        the way, C(blocker_seconds) (3); how long a transaction may be open, C(transaction_seconds) (300); how far replicas,
-        C(replica_seconds) (30), and replication slots, C(slot_bytes) (1 GiB), may be behind.
+        the way, C(blocker_seconds) (3); how long a transaction may be open, C(transaction_seconds) (300); how far replicas may be
+        behind, C(replica_seconds) (30), and they and replication slots, C(slot_bytes) (1 GiB).
     type: dict
     default: {}
   data_free:

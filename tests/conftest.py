@@ -222,6 +222,26 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture
+def replica(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """A standby of the server on the same data."""
+    account = _as_user("postgres")
+    data, port = Path(postgres_server.socket_dir) / "replica", _free_port()
+    pg_ctl = [str(postgres_server.bin_dir / "pg_ctl"), f"--pgdata={data}", "--wait", "--silent"]
+    copy = [str(postgres_server.bin_dir / "pg_basebackup"), f"--pgdata={data}", "--checkpoint=fast", "--no-sync"]
+    copy += ["--write-recovery-conf", f"--dbname={postgres_server.url}"]
+    subprocess.run(copy, check=True, cwd="/", **account)
+    options = f"-p {port} -k {postgres_server.socket_dir} -h {postgres_server.host} -c fsync=off"
+    start = [*pg_ctl, f"--log={data}/log", f"--options={options}", "start"]
+    subprocess.run(start, check=True, cwd="/", **account)
+    try:
+        yield dataclasses.replace(postgres_server, port=port)
+    finally:
+        stop = [*pg_ctl, "--mode=immediate", "stop"]
+        subprocess.run(stop, check=True, cwd="/", **account)
+        shutil.rmtree(data)
+
+
 @pytest.fixture(scope="session")
 def small_postgres() -> Iterator[PostgresServer]:
     """One with room for few, and with nothing loaded."""

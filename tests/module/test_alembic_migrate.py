@@ -951,6 +951,49 @@ def test_a_verdict_on_the_database_as_a_whole(release: Release, other: Any, post
     assert (failed["code"], failed["revision"]) == ("LOCK_TIMEOUT", "cccc3333"), failed.json
 
 
+def test_a_verdict_on_a_replica_that_falls_behind(release: Release, replica: Any) -> None:
+    release.add("aaaa1111", ONE)
+    release.run("head")
+    release.add("bbbb2222", TWO)
+    limits = {"slot_bytes": 1 << 20}
+
+    def found() -> Any:
+        return surroundings(release.run("linted", limits=limits)).get("replica")
+
+    deadline = time.monotonic() + 60
+    while found() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert found() is None
+    replica.sql("SELECT pg_wal_replay_pause()")
+    release.sql("INSERT INTO users SELECT g, repeat('x', 500) FROM generate_series(1, 10000) g")
+    behind = found()
+    assert behind["result"] == "warn"
+    assert "replica walreceiver is" in behind["found"]
+
+
+@pytest.mark.parametrize("which", ["postgres_server", "newer_postgres_server"])
+def test_the_oldest_and_the_newest_server_tell_the_same(
+    request: pytest.FixtureRequest, tmp_path: Path, run_module: Callable[..., Any], which: str
+) -> None:
+    """What is asked of the statistics differs from version to version."""
+    server = request.getfixturevalue(which)
+    url = server.fresh_database().replace("postgresql:", "postgresql+psycopg:")
+    release = Release(tmp_path / "v2-00000000", url, run_module)
+    release.add("aaaa1111", ONE)
+    release.run("head")
+    release.sql("INSERT INTO users SELECT g, repeat('x', 1000) FROM generate_series(1, 2000) g; ANALYZE users")
+    release.sql(
+        "CREATE FUNCTION slow(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001);"
+        " RETURN $1; END $$"
+    )
+    release.add("bbbb2222", "op.execute('CREATE INDEX by_slow ON users (left(slow(name), 10))')")
+    judged = release.run("linted", limits={"rows": 100})
+    assert judged["lint"]["verdict"] == "fail", judged.json
+    done, told = watched(release, tmp_path / "progress.json")
+    assert done["applied"][0]["wal"] > 0
+    assert any(record["doing"] and record["estimate"]["part"] for record in told)
+
+
 def test_a_verdict_by_an_account_that_sees_little_says_so(release: Release, postgres_server: Any) -> None:
     release.add("aaaa1111", ONE)
     database = release.sql("SELECT current_database()")[0][0]

@@ -163,6 +163,13 @@ def test_nothing_to_apply_asks_nobody(fleet: Fleet) -> None:
     assert "Judge the SQL" not in fleet.said
 
 
+def test_an_application_that_does_not_migrate_has_no_such_gate(fleet: Fleet) -> None:
+    gate = {"name": "Gate", "ansible.builtin.include_role": {"name": "floyo_deploy", "tasks_from": "gate"}}
+    none = {"name": "None", "ansible.builtin.assert": {"that": "__floyo_deploy_migration_gates == []"}}
+    done = fleet.play(gate, none)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_how_much_room_there_is_comes_from_the_database_host(fleet: Fleet) -> None:
     with psycopg.connect(fleet.url, autocommit=True) as connection:
         connection.execute("INSERT INTO users SELECT g, repeat('x', 1000) FROM generate_series(1, 20000) g")
@@ -179,7 +186,7 @@ def test_the_preview_shows_the_same_verdict(fleet: Fleet) -> None:
         {"name": step, "ansible.builtin.include_role": {"name": "floyo_deploy", "tasks_from": step}}
         for step in ("lint", "show_lint")
     ]
-    plain = {"floyo_name": "floyo", "floyo_environment": "test"}
+    plain: dict[str, Any] = {"floyo_name": "floyo", "floyo_environment": "test"}
     good = fleet.play(*steps, **plain)
     assert good.returncode == 0, good.stdout + good.stderr
     assert "by_name" in good.stdout and "aaaa1111" in good.stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import os
@@ -466,26 +465,6 @@ def test_what_takes_too_long_is_ended(site: Site, monkeypatch: pytest.MonkeyPatc
     assert (result["code"], result["msg"].startswith("pg_dump did not end in time")) == ("BACKUP_TIMEOUT", True)
     assert not Path(f"/proc/{mark.read_text().strip()}").exists()
     assert site.files == [".lock"]
-
-
-@pytest.fixture
-def replica(postgres_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A standby of the server on the same data."""
-    account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-    data, port = Path(postgres_server.socket_dir) / "replica", postgres_server.port + 1
-    pg_ctl = [str(postgres_server.bin_dir / "pg_ctl"), f"--pgdata={data}", "--wait", "--silent"]
-    copy = [str(postgres_server.bin_dir / "pg_basebackup"), f"--pgdata={data}", "--checkpoint=fast", "--no-sync"]
-    copy += ["--write-recovery-conf", f"--dbname={postgres_server.url}"]
-    subprocess.run(copy, check=True, cwd="/", **account)  # type: ignore[call-overload]
-    options = f"-p {port} -k {postgres_server.socket_dir} -h {postgres_server.host} -c fsync=off"
-    start = [*pg_ctl, f"--log={data}/log", f"--options={options}", "start"]
-    subprocess.run(start, check=True, cwd="/", **account)  # type: ignore[call-overload]
-    try:
-        yield dataclasses.replace(postgres_server, port=port)
-    finally:
-        stop = [*pg_ctl, "--mode=immediate", "stop"]
-        subprocess.run(stop, check=True, cwd="/", **account)  # type: ignore[call-overload]
-        shutil.rmtree(data)
 
 
 def test_a_replica_is_no_source(site: Site, replica: Any) -> None:

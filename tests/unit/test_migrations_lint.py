@@ -274,6 +274,8 @@ def test_replicas_and_slots_that_are_behind() -> None:
     assert around(QUICK, replicas=late) == [("replica", "warn")]
     assert around(REWRITE, replicas=late) == [("replica", "fail")], "it would fall back further"
     assert around(QUICK, replicas=[{**late[0], "seconds": 29.0}]) == []
+    stopped = [{**late[0], "seconds": 0.0, "bytes": 1 << 30}]
+    assert around(QUICK, replicas=stopped) == [("replica", "warn")]
 
     def slot(**facts: Any) -> list[tuple[str, str]]:
         return around(QUICK, slots=[{"name": "s", "active": True, "bytes": 0, "lost": False, **facts}])

@@ -266,7 +266,8 @@ def _of_replicas(live: Live, limits: Mapping[str, float], heavy: bool) -> list[F
             "let it catch up first: what is written now comes on top",
         )
         for one in live.replicas
-        if one["seconds"] >= limits["replica_seconds"]
+        # One that has stopped reports no time any more: what it lacks tells.
+        if one["seconds"] >= limits["replica_seconds"] or one["bytes"] >= limits["slot_bytes"]
     ]
 
 
