@@ -42,6 +42,8 @@ options:
     description:
       - The release to rehearse or to switch to.
       - V(previous) is the last one that was proven to serve and that nobody rolled back from.
+      - With O(state=built), the name that the same version has where it was built for another platform. Left out, the
+        build finds a name of its own.
     type: str
   token:
     description: The fencing token of the lease. A host refuses one that is lower than the highest it has seen.

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from .errors import Unusable
 from .migrations.lineage import Lineage
+from .release.platform import fitting
 from .text import one_line
 
 __all__ = [
@@ -72,6 +73,17 @@ def known_manifests(infos: Mapping[str, Info]) -> list[dict[str, Any]]:
             kept["sequence"] = max(kept["sequence"], release["sequence"])
             kept["state"] = max(kept["state"], release["state"], key=_DOUBT.index)  # one bad host is reason enough
     return sorted(found.values(), key=lambda release: (-release["sequence"], release["release"]))
+
+
+def other_kinds(infos: Mapping[str, Info], manifest: Mapping[str, Any]) -> list[list[str]]:
+    """Hosts that a build does not fit, those with the same Python and platform together, in the inventory's order."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    if "python_tag" not in manifest:
+        return []  # a build in check mode
+    for host, info in _usable(infos).items():
+        if fitting(manifest, info):
+            kinds.setdefault((info["python_tag"], info["platform"]), []).append(host)
+    return list(kinds.values())
 
 
 def swap_back_target(infos: Mapping[str, Info], new: str) -> str:
@@ -356,7 +368,12 @@ def fleet_gates(
     rows.append(
         _gate("one Python everywhere", "ok", next(iter(kinds.values()), "-"))
         if len(set(kinds.values())) <= 1
-        else _gate("one Python everywhere", "warn", _hosts(kinds), "a release runs only where it fits")
+        else _gate(
+            "one Python everywhere",
+            "warn",
+            _hosts(kinds),
+            "a release runs only where it fits: -e floyo_build_per_platform=true",
+        )
     )
     rows.append(_environments(environments))
     rows.append(_healths(usable))

@@ -58,6 +58,7 @@ class FilterModule:
             "floyo_left_behind": fleet.left_behind,
             "floyo_known_manifests": fleet.known_manifests,
             "floyo_migration_gates": migration_gates,
+            "floyo_other_kinds": fleet.other_kinds,
             "floyo_release_gates": fleet.release_gates,
             "floyo_report_levels": levels,
             "floyo_rollback_target": floyo_rollback_target,

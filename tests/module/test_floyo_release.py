@@ -429,6 +429,20 @@ def test_versions_of_ranges_stay_until_a_rebuild_and_then_the_newest_stay(
     assert box.leftovers() == []
 
 
+def test_the_build_for_another_platform_has_the_name_of_the_first(box: Box, offline: Path, tmp_path: Path) -> None:
+    source = repository(tmp_path / "app", project())
+    first = box.built(source)
+    name = "v1.0.0-0a1b2c3d"
+    other = box.built(source, release=name)
+    assert other["changed"]
+    assert other["release"] == other["manifest"]["release"] == name
+    assert (box.releases / name / "release.env").read_text().startswith(f"FLOYO_RELEASE={name}\n")
+    assert Path(other["artifact"]["path"]).name.startswith(f"{name}@{other['manifest']['python_tag']}-")
+    assert not box.built(source, release=name)["changed"]
+    again = box.built(source)
+    assert (again["changed"], again["release"]) == (False, first["release"])
+
+
 def test_a_branch_and_a_commit_can_be_built_and_a_branch_moves(box: Box, offline: Path, tmp_path: Path) -> None:
     source = repository(tmp_path / "s", project())
     first = box.built(source, "main")
@@ -977,6 +991,15 @@ def test_a_release_for_another_interpreter_is_refused(
     manifest = {**built.result["manifest"], **changed}
     found = receiver("staged", manifest=manifest, artifact=built.result["artifact"], fails="TAG_MISMATCH")
     assert word in found["msg"]
+
+
+def test_a_host_with_another_python_than_it_had_gets_the_release_anew(built: Built, receiver: Box) -> None:
+    receiver("staged", source=source_of(built), **built.staging)
+    manifest = receiver.releases / built.result["release"] / "release.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "python_tag": "cpython-27"}))
+    assert receiver("staged", check=True, **built.staging)["changed"]
+    assert receiver("staged", source=source_of(built), **built.staging)["changed"]
+    assert json.loads(manifest.read_text()) == built.result["manifest"]
 
 
 def test_a_disk_that_is_too_small_is_found_first_also_in_check_mode(built: Built, receiver: Box) -> None:

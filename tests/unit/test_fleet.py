@@ -16,6 +16,7 @@ from ansible.module_utils.floyo.fleet import (
     health_row,
     known_manifests,
     left_behind,
+    other_kinds,
     release_gates,
     rollback_target,
     serves,
@@ -373,3 +374,17 @@ def test_small_things() -> None:
     ]
     assert health_row(["b1", {"verdict": "healthy", "severity": "none", "summary": "fine"}])["verdict"] == "healthy"
     assert health_row({"item": "p1", "unreachable": True})["summary"] == "unreachable"
+
+
+def test_hosts_that_a_build_does_not_fit_are_put_together_by_their_kind() -> None:
+    def kind(tag: str, libc: str = "2.36") -> dict[str, Any]:
+        return info(A, python_tag=tag, platform=f"linux-x86_64-glibc{libc}")
+
+    fleet = {
+        "a": kind("cpython-311"), "b": kind("cpython-313", "2.41"), "c": kind("cpython-311", "2.41"),
+        "d": kind("cpython-313", "2.41"), "e": kind("cpython-311", "2.31"), "f": {"unreachable": True},
+    }  # fmt: skip
+    built = {"python_tag": "cpython-311", "platform": "linux-x86_64-glibc2.36"}
+    assert other_kinds(fleet, built) == [["b", "d"], ["e"]]
+    assert other_kinds({"a": fleet["a"]}, built) == []
+    assert other_kinds(fleet, {"subject": "a build in check mode"}) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible.module_utils.floyo.release.stage import fitting
+from ansible.module_utils.floyo.release.platform import fitting
 
 
 def place(platform: str = "linux-x86_64-glibc2.36", tag: str = "cpython-311") -> dict[str, str]:

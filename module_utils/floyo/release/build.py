@@ -29,6 +29,7 @@ from .artifact import MANIFEST, file_digest, make_durable, pack, size_of, tree_d
 from .environment import Locked, Packages, check_import, expanded, lock_of, run_tests
 from .git import Mirror
 from .names import RECIPE, build_key, release_name, version_of
+from .platform import fitting
 from .process import Log
 from .stage import altered, manifest_of, room
 
@@ -59,12 +60,16 @@ class Source:
     test_timeout: float
     env_example: str
     multiple_heads: bool
+    # The name that the same version has where it was built for another platform; empty: a name of its own.
+    release: str = ""
     credentials: str = dataclasses.field(default="", repr=False)
 
     def settings(self, python_tag: str, platform: str) -> dict[str, Any]:
         """What makes another release of the same commit."""
         free = ("repository", "credentials", "version", "test_user", "test_timeout")
         chosen = {key: value for key, value in dataclasses.asdict(self).items() if key not in free}
+        if not self.release:
+            del chosen["release"]
         return {**chosen, "python_tag": python_tag, "platform": platform}
 
 
@@ -136,7 +141,7 @@ class _Build:
         lock = lock_of(project, source.requirements, source.lock, source.project_dir)
         self.packages.prepare(uv=lock == "uv")
         locked = self.lock(project, lock)
-        release = release_name(version, key, about["tree"], locked.text())
+        release = source.release or release_name(version, key, about["tree"], locked.text())
         target = Path(self.host.release_dir(release))
         described = {
             **about,
@@ -165,7 +170,8 @@ class _Build:
         if release not in staged(self.host):
             return None
         manifest = manifest_of(target)
-        if tree_digest(target) == manifest.get("files"):
+        # One that was staged here came from another platform.
+        if tree_digest(target) == manifest.get("files") and not fitting(manifest, self.tags):
             return manifest
         if release in (self.host.linked(), self.host.running()):
             raise altered(release)
@@ -295,7 +301,9 @@ class _Build:
 
     def packed(self, target: Path, manifest: Mapping[str, Any], key: str) -> dict[str, Any]:
         self.artifacts.mkdir(mode=0o750, exist_ok=True)
-        path = self.artifacts / f"{target.name}.tar.zst"
+        # Two platforms' artifacts of one release lie side by side on the controller.
+        own = f"@{self.tags['python_tag']}-{self.tags['platform']}" if self.source.release else ""
+        path = self.artifacts / f"{target.name}{own}.tar.zst"
         sha256 = pack(target, path)
         record = {
             "key": key,
@@ -312,7 +320,11 @@ class _Build:
         for left in self.artifacts.glob("*.partial"):
             left.unlink()
         here = staged(self.host)
-        gone = [path for path in self.artifacts.glob("*.tar.zst") if path.name[: -len(".tar.zst")] not in here]
+        gone = [
+            path
+            for path in self.artifacts.glob("*.tar.zst")
+            if path.name[: -len(".tar.zst")].partition("@")[0] not in here
+        ]
         for path in sorted(gone, key=lambda path: path.stat().st_mtime)[:-KEPT_ARTIFACTS]:
             Path(_record(path)).unlink(missing_ok=True)
             path.unlink()

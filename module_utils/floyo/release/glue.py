@@ -33,7 +33,8 @@ def carry_out(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     state = parameters["state"]
     if state == "built":
         chosen = {name: parameters[name] for name in Source.__dataclass_fields__}
-        source = Source(**{**chosen, "credentials": parameters["credentials"] or ""})
+        given = {name: parameters[name] or "" for name in ("credentials", "release")}
+        source = Source(**{**chosen, **given})
         directory = Path(parameters["build_dir"] or f"{host.config.state_dir}/build")
         return build(host, directory, source, check=check, rebuild=parameters["rebuild"])
     if state == "staged":

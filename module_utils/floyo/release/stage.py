@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,24 +13,12 @@ from ..files import fsync_dir, read_json
 from ..hostprog.host import Host
 from ..hostprog.releases import STAGING, remove, staged, sweep, tags, tree_lock
 from .artifact import MANIFEST, tree_digest, unpack
+from .platform import fitting
 
-__all__ = ["altered", "fitting", "manifest_of", "room", "stage"]
+__all__ = ["altered", "manifest_of", "room", "stage"]
 
 # What must stay free beside the release: logs, the package in transit, a file system's own needs.
 RESERVE = 200 * 1024 * 1024
-_LIBC = re.compile(r"(.*?)([\d.]+)")
-
-
-def fitting(manifest: Mapping[str, Any], found: Mapping[str, str]) -> str:
-    """Empty, or why a release that was built elsewhere cannot run here. A newer C library than the builder's is fine."""
-    if manifest["python_tag"] != found["python_tag"]:
-        return f"it was built for {manifest['python_tag']} and this host has {found['python_tag']}"
-    built, here = (_LIBC.fullmatch(place["platform"]) for place in (manifest, found))
-    if built and here and built[1] == here[1]:
-        wanted, version = ([int(n) for n in match[2].split(".") if n] for match in (built, here))
-        return "" if version >= wanted else f"it needs {built[0]} and this host has {here[0]}"
-    same = manifest["platform"] == found["platform"]
-    return "" if same else f"it was built for {manifest['platform']} and this host is {found['platform']}"
 
 
 def altered(release: str) -> Unusable:
@@ -64,13 +51,16 @@ def stage(
                 f"release {release} cannot run here: {why}",
                 code="TAG_MISMATCH",
                 expected="the same Python and platform as the build host's",
-                next_step="bring this host to the others' version, or build on a host like it (floyo_build_host)",
+                next_step="-e floyo_build_per_platform=true builds on one host of each kind; or bring this host to the"
+                " others' version",
             )
         result = {"release": release, "changed": True, "needs_artifact": False}
         if release in staged(host):
             own = manifest_of(target)
-            # Another build of the same release has another date and the same content: what is whole stays.
-            if (own == dict(manifest) and not verify) or tree_digest(target) == own.get("files"):
+            # Another build of the same release has another date and the same content: what is whole stays, unless this
+            # host has got another Python since.
+            whole = (own == dict(manifest) and not verify) or tree_digest(target) == own.get("files")
+            if whole and not fitting(own, tags(host.config.python)):
                 return {**result, "changed": False}
             if release in (host.linked(), host.running()):
                 raise altered(release)
