@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from ansible.module_utils.floyo.report import document, history
+from ansible.module_utils.floyo.report import document, history, looks
 from ansible.module_utils.floyo.report.shelf import Shelf
 
 BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
@@ -106,9 +106,52 @@ def deploy(count: int) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def looked() -> dict[str, Any]:
+    """What service levels and troubleshooting show: all plots of looks."""
+    chance = random.Random(3)
+    day = [BEGAN - 300 * step for step in range(288, 0, -1)]
+    processes = {
+        f"backend{number}": {
+            "history": [[at, None if at == day[100] else (180 + number * 9 + growth * index) * 2**20] for index, at in enumerate(day)],
+            "leak": {"bytes_an_hour": growth},
+        }
+        for number, growth in ((1, 0.02), (2, 0.6), (3, 0.0))
+    }  # fmt: skip
+    patterns = [
+        {
+            "pattern": f"{name} {HOSTILE}",
+            "by_minute": [[BEGAN - 60 * minute, chance.randint(0, most)] for minute in range(10)],
+        }
+        for name, most in (("QueuePool limit of size <n> reached", 14), ("relation does not exist", 3))
+    ]
+    found = [
+        {"check": check, "value": value, "threshold": threshold, "verdict": verdict, "message": "", "sample": "2,310 requests in 60 s"}
+        for check, value, threshold, verdict in (
+            ("p95 latency", 182.4, "< 200 ms", "pass"), ("p99 latency", 611.0, "< 500 ms", "fail"), ("5xx", 0.004, "< 0.01 %", "pass"),
+            ("pool", 71.0, "< 80 %", "warn"), ("cache hits", 91.5, "> 80 %", "pass"), ("query p95", 20.0, "< 100 ms", "inconclusive"),
+        )
+    ]  # fmt: skip
+    slow = [{"what": f"GET /api/{name}/{HOSTILE}", "count": 3, "max_ms": ms, "hosts": ["backend1", "backend2"]}
+            for name, ms in (("workflows", 912.0), ("tags", 630.5))]  # fmt: skip
+    statements = [{"query": f"TABLE {name} -- {HOSTILE}", "mean_ms": ms, "calls": 210, "share": 40.5}
+                  for name, ms in (("runs", 88.2), ("workflows", 3.1))]  # fmt: skip
+    return document.made(
+        kind="slo", title="floyo production: service levels", application="floyo", environment="production", began=BEGAN,
+        ended=ENDED, verdict="bad", word="not met", summary="Not met: p99 latency.",
+        sections=[
+            *looks.level_bars(found),
+            {"type": "findings", "title": "Service levels", "findings": found},
+            *looks.errors_over_time({"backend1": {"patterns": patterns}}),
+            *looks.slow_bars(slow),
+            *looks.query_bars(statements),
+            *looks.memory_over_time(processes),
+        ],
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The pages by name: deploy, large (200 hosts), index."""
+    """The pages by name: deploy, large (200 hosts), looks, index."""
     shelf = Shelf(str(tmp_path_factory.mktemp("reports")))
     chance = random.Random(2)
     for day in range(30):
@@ -136,6 +179,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "index": Path(shelf.put_index(made)),
         "deploy": Path(shelf.put(deploy(5))[0]),
+        "looks": Path(shelf.put(looked())[0]),
         "large": Path(shelf.put(deploy(200))[0]),
     }
 

@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 Look = Callable[..., Any]
-NAMES = ("deploy", "large", "index")
+NAMES = ("deploy", "large", "looks", "index")
 HOSTILE = "<script>document.title='taken'</script>"
 
 
@@ -58,6 +58,9 @@ def test_hostile_text_is_text(look: Look) -> None:
         assert HOSTILE in page.get_by_role("region", name=place, exact=True).inner_text(), place
     assert "{{ 7 * 7 }}" in page.locator("h1").inner_text(), "nor is it a template"
     assert page.locator("img").count() == 0
+    page = look("looks")
+    for place in ("Errors by the minute", "Slow requests, the worst of each", "Slowest statements"):
+        assert HOSTILE in page.get_by_role("region", name=place, exact=True).inner_text(), place
 
 
 def test_a_deploy_tells_its_story(look: Look) -> None:
@@ -100,7 +103,7 @@ def test_the_index_leads_to_every_report(look: Look, pages: dict[str, Path]) -> 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["deploy", "index"])
+@pytest.mark.parametrize("name", ["deploy", "looks", "index"])
 def test_contrast_and_accessibility(look: Look, name: str, scheme: str) -> None:
     """With axe-core, which brings a script of its own; everything that folds is open."""
     page = look(name, scheme=scheme, policy=False)
