@@ -620,17 +620,19 @@ def main() -> int:
     parser.add_argument(
         "--spans", help="seconds that an undisturbed deploy and rollback take, as in 12,5: not measured then"
     )
-    parser.add_argument("--write", type=Path, help="write the table into this page")
+    parser.add_argument("--write", type=Path, help="write the table into this page, and the cases beside it")
     options = parser.parse_args()
     fleet = Fleet()
     seed, numbers = options.seed, list(range(options.first, options.first + options.cases))
     if options.case:
         seed, numbers = int(options.case.partition(":")[0]), [int(options.case.partition(":")[2])]
-    record = fleet.log.parent / f"seed-{seed}.jsonl"
+    # Beside the page, so that another checkout can go on.
+    record = options.write.with_suffix(".jsonl") if options.write else fleet.log.parent / f"seed-{seed}.jsonl"
     cases: list[Case] = []
     if options.resume and record.exists():
         done = [Case(**json.loads(line)) for line in record.read_text().splitlines()]
-        cases = list({case.seed: case for case in done if int(case.seed.partition(":")[2]) in numbers}.values())
+        wanted = {f"{seed}:{number}" for number in numbers}
+        cases = list({case.seed: case for case in done if case.seed in wanted}.values())
     elif not options.case:
         record.write_text("")
     waiting = [number for number in numbers if f"{seed}:{number}" not in {case.seed for case in cases}]
