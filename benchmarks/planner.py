@@ -18,7 +18,7 @@ import ansible.module_utils
 ROOT = Path(__file__).resolve().parent.parent
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 
-from ansible.module_utils.floyo.migrations.planner import Release, plan_deploy, plan_rollback  # noqa: E402
+from ansible.module_utils.floyo.migrations.planner import Release, plan_deploy, plan_rollback  # noqa: E402 - found by the path above
 
 SHAPES: dict[str, Callable[[int], list[int]]] = {
     "linear": lambda number: [number - 1],
