@@ -178,6 +178,10 @@ def test_which_base_a_moment_begins_with() -> None:
     at = datetime.fromtimestamp(NOW - 4 * 3600, timezone.utc)
     assert require_reachable([old, new], at, NOW).label == "old"
     assert require_reachable([old, new], None, NOW).label == "new"
+    # A base backup ends somewhere within the second that it tells.
+    end = datetime.fromtimestamp(new.stop, timezone.utc)
+    assert require_reachable([old, new], end.replace(microsecond=999_999), NOW).label == "old"
+    assert require_reachable([old, new], datetime.fromtimestamp(new.stop + 1, timezone.utc), NOW).label == "new"
     for bases, hours, code in (([], 1.0, "NO_BASE"), ([old], 31.0, "MOMENT_TOO_OLD"), ([old], -1.0, "MOMENT_AHEAD")):
         with pytest.raises(Refused) as caught:
             require_reachable(bases, datetime.fromtimestamp(NOW - hours * 3600, timezone.utc), NOW)
@@ -191,7 +195,7 @@ def test_an_early_end_says_what_can_be_had() -> None:
     assert (short.code, short.details["reached"]) == ("ARCHIVE_SHORT", "2027-01-15 07:59:00.1+00")
     hole = ended_early("", at, [Gap(name(3), name(3), 1)], [base(), base("later", wal=4)])
     assert (hole.code, hole.details["missing"]) == ("ARCHIVE_GAP", [name(3)])
-    assert "or one after" in hole.next_step
+    assert "or one from" in hole.next_step
     assert "take a new base backup now" in ended_early("", at, [Gap(name(3), name(3), 1)], [base()]).next_step
 
 

@@ -80,7 +80,7 @@ class _Archive:
             "changed": False,
             "configured": True,
             "bases": [base.facts() for base in reversed(bases)],
-            "from": stamp(bases[0].stop) if bases else "",
+            "from": stamp(bases[0].first) if bases else "",
             "window": vars(window(live, newest_segment(info))) if live and not live["in_recovery"] else {},
             "moment": self.side.record(),
         }
@@ -227,7 +227,14 @@ class _Archive:
             report = _Report(self.side, {"since": self.started, "forecast": base.size})
             report.phase = "restore"
             self.timed(
-                "restore", self.repository.restore, self.side.data, self.side.tablespaces, moment, self.deadline, report
+                "restore",
+                self.repository.restore,
+                base.label,
+                self.side.data,
+                self.side.tablespaces,
+                moment,
+                self.deadline,
+                report,
             )
             report.phase = "replay"
             socket = self.timed("replay", self.replay, moment, live["preload"] if live else "", report)

@@ -46,6 +46,11 @@ class Base:
     wal_stop: str
     error: bool
 
+    @property
+    def first(self) -> float:
+        """The first moment that it can become. pgBackRest tells whole seconds: within that of its end nobody knows."""
+        return self.stop + 1
+
     def facts(self) -> dict[str, Any]:
         times = {"start": stamp(self.start), "stop": stamp(self.stop)}
         return {**vars(self), **times, "seconds": round(self.stop - self.start, 1)}
@@ -138,12 +143,12 @@ def require_reachable(bases: Sequence[Base], moment: Optional[datetime], now: fl
             expected=f"a moment until {stamp(now)}",
             next_step="compare clocks and offsets from UTC; or say latest",
         )
-    fit = [base for base in bases if base.stop <= at]
+    fit = [base for base in bases if base.first <= at]
     if not fit:
         raise Refused(
             f"{stamp(at)} is before the archive begins",
             code="MOMENT_TOO_OLD",
-            expected=f"a moment from {stamp(bases[0].stop)} to {stamp(now)}",
+            expected=f"a moment from {stamp(bases[0].first)} to {stamp(now)}",
             next_step="choose one of those; or restore an older dump (playbooks/backups.yml lists them)",
         )
     return fit[-1]
@@ -170,7 +175,7 @@ def ended_early(log: str, moment: Optional[datetime], holes: Sequence[Gap], base
         expected="every segment since the base backup",
         next_step="choose an earlier moment"
         + (
-            f", or one after {stamp(later[0].stop)}"
+            f", or one from {stamp(later[0].first)} on"
             if later
             else "; take a new base backup now: none is after the hole"
         )
@@ -272,7 +277,7 @@ def _base(bases: Sequence[Base], limits: Limits, now: float) -> Check:
         return Check("base backup", "fail", "there is no sound one", step)
     hours = (now - sound[-1].stop) / _HOUR
     result = _grade(hours, limits.base_warn, limits.base_fail)
-    found = f"{len(sound)}, the newest is {max(0.0, hours):.1f} hours old; moments from {stamp(sound[0].stop)}"
+    found = f"{len(sound)}, the newest is {max(0.0, hours):.1f} hours old; moments from {stamp(sound[0].first)}"
     if len(sound) < len(bases):
         result, found = "fail", f"damaged pages in {', '.join(base.label for base in bases if base.error)}"
         step = "look at the server's disk (dmesg, smartctl) and for damaged tables (pg_amcheck)"
@@ -284,7 +289,7 @@ def _whole(holes: Sequence[Gap], bases: Sequence[Base]) -> Check:
         return Check("continuity", "pass", "no segment is missing")
     shown = ", ".join(str(hole) for hole in holes[:3])
     if bases and bases[-1].wal_start > holes[-1].last:
-        return Check("continuity", "warn", f"missing: {shown}; no moment from there to {stamp(bases[-1].stop)}")
+        return Check("continuity", "warn", f"missing: {shown}; no moment from there to {stamp(bases[-1].first)}")
     step = "take a base backup now: module pg_archive, state present"
     return Check("continuity", "fail", f"missing: {shown}; no moment after it can be had", step)
 

@@ -51,10 +51,17 @@ class Repository:
         self._run("backup", [f"--type={kind}", "--start-fast"], deadline, progress)
 
     def restore(
-        self, target: str, tablespaces: str, moment: Optional[datetime], deadline: float, progress: Callable[[], None]
+        self,
+        base: str,
+        target: str,
+        tablespaces: str,
+        moment: Optional[datetime],
+        deadline: float,
+        progress: Callable[[], None],
     ) -> None:
         """Into an empty directory. Nothing that is recovered there may write into the archive."""
         options = [
+            f"--set={base}",
             f"--pg1-path={target}",
             f"--tablespace-map-all={tablespaces}",
             "--archive-mode=off",
