@@ -1,8 +1,9 @@
 """Whether a process leaks (pure, standard library only: also runs inside the host program).
 
 The slope is Theil and Sen's, the median of the slopes between all pairs of samples: a few odd ones do not move it. Its
-interval is Sen's, from Kendall's statistic. A restart begins a new series; the slopes of all series count together. A
-process that only fills its caches stops growing: so the newer half of the samples has to grow, too.
+interval is Sen's, from Kendall's statistic. A restart begins a new series. The newest counts alone when it is long enough,
+since what ran before may have been another release; otherwise the slopes of all series count together. A process that only
+fills its caches stops growing: so the newer half of the samples has to grow, too.
 """
 
 from __future__ import annotations
@@ -112,6 +113,8 @@ def leak(
     """
     runs = [[sample for sample in run if sample.at - run[0].at >= warm_up] for run in series(samples)]
     runs = [run for run in runs if len(run) >= 5]
+    if runs and len(runs[-1]) >= fewest and runs[-1][-1].at - runs[-1][0].at >= shortest:
+        runs = runs[-1:]
     count = sum(len(run) for run in runs)
     span = sum(run[-1].at - run[0].at for run in runs)
     result: dict[str, Any] = {
