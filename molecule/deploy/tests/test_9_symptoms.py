@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 # What was said before this test broke something is not looked at.
-RECENT = {"floyo_observe_recent": "20s"}
+RECENT = {"floyo_observe_recent": "10s"}
 LEAK = {"fewest": 10, "shortest": 10, "warm_up": 0}
 TABLE: list[tuple[str, str, str, str]] = []
 
@@ -83,7 +83,7 @@ def table(world: Any) -> Iterator[None]:
 def quiet(world: Any) -> None:
     """What the test before has left in logs and counters is older than what is looked at."""
     until(lambda: all("healthy" in world.play("verify").row(host) for host in world.backends))
-    time.sleep(21)
+    time.sleep(11)
 
 
 def test_a_fleet_that_is_well_is_silent(world: Any) -> None:
