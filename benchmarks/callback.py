@@ -26,13 +26,17 @@ def main() -> int:
     options = parser.parse_args()
     bench = Bench(3)
     bench.prepare()
+
+    def deploy(target: str) -> None:
+        words = json.dumps({"floyo_version": target, "floyo_backup_before": "never"})
+        bench.playbook("playbooks/deploy.yml", "-e", words)
+
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
     for number in range(options.rounds + 1):
         for name, callback in WAYS.items():
             bench.environment["ANSIBLE_STDOUT_CALLBACK"] = callback
             for target in (OLD, NEW):
-                words = json.dumps({"floyo_version": target, "floyo_backup_before": "never"})
-                result = measured(lambda _, words=words: bench.playbook("playbooks/deploy.yml", "-e", words), target)
+                result = measured(deploy, target)
                 if number:
                     found[name].append(result)
         print(f"round {number} of {options.rounds}" + (" (not counted)" if not number else ""), flush=True)

@@ -61,7 +61,8 @@ def test_restarts_do_not_hide_a_leak() -> None:
 
 def test_the_process_that_runs_is_judged_by_itself_when_it_has_run_long_enough() -> None:
     """A release that was well for a day says nothing of the one that came after it, nor does one that leaked."""
-    before, after = {"start": "old"}, {"start": "new", "begin": 86400.0}
+    before: dict[str, Any] = {"start": "old"}
+    after: dict[str, Any] = {"start": "new", "begin": 86400.0}
     found = leak(noisy(1200, 0, **before) + noisy(90, MIB / 2, **after))
     assert (found["verdict"], found["processes"]) == ("growing", 1)
     assert leak(noisy(1200, MIB / 2, **before) + noisy(90, 0, **after))["verdict"] == "stable"
