@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import threading
 import time
@@ -85,13 +86,12 @@ class Message:
     def _deliver(self, title: str, body: str, kind: str) -> None:
         sender = apprise.Apprise()
         sender.add(self._service)
+        listening: dict[str, Any] = {"log_callback": lambda entry, _service: self._logged.append(entry.message)}
+        if "log_callback" not in inspect.signature(sender.notify).parameters:
+            listening = {}  # that of Debian 12, which says less of why
         try:
             sent = sender.notify(
-                body=body,
-                title=title,
-                notify_type=kind,
-                body_format=apprise.NotifyFormat.TEXT,
-                log_callback=lambda entry, _service: self._logged.append(entry.message),
+                body=body, title=title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT, **listening
             )
             self._sent = bool(sent)
         except Exception as error:  # noqa: BLE001 - a service's plugin may raise anything; only its kind is safe to show
