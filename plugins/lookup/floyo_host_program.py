@@ -24,7 +24,7 @@ options:
     required: true
   program:
     description: Which one.
-    choices: [floyo-release, floyo-backup]
+    choices: [floyo-release, floyo-backup, floyo-metrics]
     default: floyo-release
 """
 

@@ -221,7 +221,7 @@ def _statements(connection: Any, schema: str, database: str, role: str) -> dict[
     version = connection.info.server_version
     kind = "_exec_time" if version >= 130000 else "_time"
     rows = connection.execute(
-        f"SELECT s.calls, s.mean{kind}, s.stddev{kind}, s.min{kind}, s.max{kind}"  # noqa: S608 - our own words
+        f"SELECT s.userid || '/' || s.queryid, s.calls, s.mean{kind}, s.stddev{kind}, s.min{kind}, s.max{kind}"  # noqa: S608 - our own words
         f" FROM {schema}.pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid"
         " LEFT JOIN pg_roles r ON r.oid = s.userid"
         " WHERE d.datname = %(database)s AND s.calls > 0 AND (%(role)s = '' OR r.rolname = %(role)s)",
@@ -234,7 +234,8 @@ def _statements(connection: Any, schema: str, database: str, role: str) -> dict[
         ).fetchone()
         since = told[0].isoformat(timespec="seconds") if told and told[0] else None
     names = ("calls", "mean_ms", "deviation_ms", "min_ms", "max_ms")
-    return {"statements": [dict(zip(names, map(float, row))) for row in rows], "since": since}
+    # The identity is for those who look again; the texts stay with the server.
+    return {"statements": [{"id": row[0], **dict(zip(names, map(float, row[1:])))} for row in rows], "since": since}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""Figures for Prometheus, rules over them, and messages about what they say."""
