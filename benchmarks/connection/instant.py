@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.connection import ConnectionBase
 
 DOCUMENTATION = """
@@ -78,6 +79,12 @@ def _answer(command: str, sent: str) -> dict[str, Any]:
     raise ValueError(f"nothing is known of {command[:300]}")
 
 
+def _no_files(path: str) -> AnsibleError:
+    return AnsibleError(
+        f"{path} cannot be sent or fetched: this connection answers commands only, and the bench has no other"
+    )
+
+
 class Connection(ConnectionBase):
     transport = "instant"
     has_pipelining = True
@@ -93,10 +100,10 @@ class Connection(ConnectionBase):
         return 0, json.dumps(_answer(cmd, (in_data or b"").decode(errors="replace"))).encode(), b""
 
     def put_file(self, in_path: str, out_path: str) -> None:
-        raise NotImplementedError
+        raise _no_files(in_path)
 
     def fetch_file(self, in_path: str, out_path: str) -> None:
-        raise NotImplementedError
+        raise _no_files(in_path)
 
     def close(self) -> None:
         self._connected = False

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from typing import Any, Optional
+from typing import Optional
 
 from .. import notify
 from ..errors import FloyoError, Unusable
+from ..host_settings import read_settings, say
 from .collect import collect
 from .receiver import serve
 
@@ -23,31 +23,14 @@ def main(words: Optional[list[str]] = None) -> int:
     verbs.add_parser("alerts", help="take Alertmanager's messages and tell people")
     asked = parser.parse_args(words)
     try:
-        settings = _settings(asked.settings)
+        settings = read_settings(asked.settings)
         if asked.verb == "collect":
-            collect(settings, _say)
+            collect(settings, say)
             return 0
         if not notify.AVAILABLE:
             raise Unusable("Python's apprise is missing", code="APPRISE_MISSING", next_step="apt-get install apprise")
-        serve(settings, _say).serve_forever()
+        serve(settings, say).serve_forever()
         return 0
     except (FloyoError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-
-
-def _settings(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return dict(json.load(stream))
-    except (OSError, ValueError) as error:
-        raise Unusable(
-            f"{path} cannot be read: {type(error).__name__}",
-            code="SETTINGS_UNUSABLE",
-            expected="what playbooks/provision.yml has written, read by root",
-            next_step="run playbooks/provision.yml",
-        ) from error
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

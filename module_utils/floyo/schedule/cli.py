@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from .. import notify
 from ..errors import FloyoError, Unusable
+from ..host_settings import read_settings, say
 from .job import Job, call
 from .record import message_of
 from .unit import look
@@ -29,38 +30,21 @@ def main(words: Optional[list[str]] = None) -> int:
     verb.add_argument("arguments", type=json.loads)
     asked = parser.parse_args(words)
     try:
-        settings = _settings(asked.settings)
+        settings = read_settings(asked.settings)
         if asked.verb == "run":
-            return 0 if Job(settings, _say).run() else 1
+            return 0 if Job(settings, say).run() else 1
         if asked.verb == "tell":
             return _tell(settings)
         if asked.verb == "status":
             found = look(settings["name"], settings["record"], settings["late_hours"])
-            _say(json.dumps(found))
+            say(json.dumps(found))
             return 1 if found["problem"] else 0
         given = {**settings[asked.name], **asked.arguments}
-        _say(json.dumps(call(asked.name, given)))
+        say(json.dumps(call(asked.name, given)))
         return 0
     except FloyoError as error:
         print(error, file=sys.stderr)
         return 1
-
-
-def _settings(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return dict(json.load(stream))
-    except (OSError, ValueError) as error:
-        raise Unusable(
-            f"{path} cannot be read: {type(error).__name__}",
-            code="SETTINGS_UNUSABLE",
-            expected="what playbooks/provision.yml has written, read by root",
-            next_step="run playbooks/provision.yml",
-        ) from error
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 def _tell(settings: dict[str, Any]) -> int:
@@ -68,9 +52,9 @@ def _tell(settings: dict[str, Any]) -> int:
     urls = settings["notify_urls"]
     verdict = look(settings["name"], settings["record"], settings["late_hours"])
     title, body = notify.plain(*message_of(settings["title"], os.uname().nodename, verdict))
-    _say(f"{title}: {body}")
+    say(f"{title}: {body}")
     if not urls:
-        _say("no notification URL is configured")
+        say("no notification URL is configured")
         return 0
     if not notify.AVAILABLE:
         raise Unusable("Python's apprise is missing", code="APPRISE_MISSING", next_step="apt-get install apprise")
@@ -79,5 +63,5 @@ def _tell(settings: dict[str, Any]) -> int:
         message.send(title, body, "failure")
     sentence = notify.complaint([message.outcome() for message in messages])
     if sentence:
-        _say(sentence)
+        say(sentence)
     return 1 if sentence else 0
