@@ -46,18 +46,17 @@ def level_bars(findings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def memory_over_time(results: Results) -> list[dict[str, Any]]:
-    """A curve for each host of what module floyo_process has of its ring; a restart is a gap."""
+    """A curve for each host of what module floyo_process has of its ring, the growing ones first; a restart is a gap."""
+    shown = {host: result for host, result in results.items() if result.get("history")}
+    # The fastest growing ones are what one looks for.
+    growing = sorted(shown, key=lambda host: -((shown[host].get("leak") or {}).get("bytes_an_hour") or 0))
     series = [
-        {"label": host, "points": [[at, None if size is None else size / MIB] for at, size in result["history"]]}
-        for host, result in results.items()
-        if result.get("history")
+        {
+            "label": host,
+            "points": [[at, None if size is None else size / MIB] for at, size in shown[host]["history"]],
+        }
+        for host in growing
     ]
-    most = max(
-        ((result.get("leak") or {}).get("bytes_an_hour") or 0, host)
-        for host, result in [*results.items(), ("", {})]
-    )[1]  # fmt: skip
-    # The fastest growing one is what one looks for.
-    series.sort(key=lambda one: one["label"] != most)
     return _lines("Memory of the processes", "A gap is a restart.", "MiB", series)
 
 
