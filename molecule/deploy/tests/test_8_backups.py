@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -186,3 +187,77 @@ def test_prune_does_what_its_dry_run_says_and_then_nothing(world: Any, taken: st
     again = world.play("prune_backups", floyo_backup_keep=_KEEP, floyo_backup_keep_old=0)
     assert again.rc == 0, again.output
     assert again.changed == dict.fromkeys(world.backends, 0)
+
+
+# --- encrypted and elsewhere -----------------------------------------------------------------------------------------
+
+_ELSEWHERE = "/var/tmp/floyo-elsewhere"
+_KEY = "/root/floyo-backup.key"
+
+
+@pytest.fixture(scope="module")
+def elsewhere(world: Any) -> Iterator[dict[str, Any]]:
+    """A key, and another place that rclone knows: a directory of the same host, by another name."""
+    settings = {
+        "floyo_backup_recipients": ["age1" + "q" * 58],  # of whom only the form counts until there is a key
+        "floyo_backup_remote": "offsite:floyo",
+        "floyo_backup_remotes": {"offsite": {"type": "alias", "remote": _ELSEWHERE}},
+    }
+    done = world.play("provision", "--limit", "floyo_database", **settings)
+    assert done.rc == 0, done.output
+    world.database.check_output("install -d -m 0700 %s && age-keygen -o %s && chmod 0600 %s", _ELSEWHERE, _KEY, _KEY)
+    settings["floyo_backup_recipients"] = [world.database.check_output("age-keygen -y %s", _KEY)]
+    yield settings
+    world.database.check_output("rm -rf %s %s", _ELSEWHERE, _KEY)
+    # What runs by a timer is as it was, too.
+    done = world.play("provision", "--limit", "floyo_database")
+    assert done.rc == 0, done.output
+
+
+def test_encrypted_on_the_disk_copied_and_back_from_the_copy(world: Any, elsewhere: dict[str, Any]) -> None:
+    assert world.database.file("/etc/floyo/rclone.conf").mode == 0o600
+    add(world, "only in the backup")
+    done = world.play("backup", **elsewhere)
+    assert done.rc == 0, done.output
+    label = labels(world)[-1]
+    held = contents(world)
+    # Nothing of what is in it can be read, here or there, and both are the same bytes.
+    for place in (f"{_DIRECTORY}/{label}.dump", f"{_ELSEWHERE}/floyo/{label}.dump"):
+        assert world.database.check_output("head -c 21 %s", place) == "age-encryption.org/v1"
+        assert world.database.run("zgrep -ac 'only in the backup' %s", place).stdout.strip() == "0"
+        digest = world.database.check_output("sha256sum %s", place).split()[0]
+        assert digest == json.loads(world.database.check_output("cat %s/%s.json", _DIRECTORY, label))["dump"]["sha256"]
+    world.sql("DELETE FROM workflows WHERE name = 'only in the backup'")
+    # The backup is lost here; the copy is fetched, compared by its digest, and restored by the key.
+    world.database.check_output("rm %s/%s.dump %s/%s.json", _DIRECTORY, label, _DIRECTORY, label)
+    fetched = world.play("fetch_backup", floyo_backup_label=label, **elsewhere)
+    assert fetched.rc == 0, fetched.output
+    locked = world.play("restore", floyo_backup_label=label, **elsewhere)
+    assert locked.rc != 0
+    assert "no key is given" in locked.flat
+    done = world.play("restore", floyo_backup_label=label, floyo_backup_identity_file=_KEY, **elsewhere)
+    assert done.rc == 0, done.output
+    assert contents(world) == held
+
+
+def test_a_plain_dump_by_its_name_and_digest(world: Any) -> None:
+    sql, held = "/root/backup.sql", contents(world)
+    world.database.check_output("umask 077; runuser -u postgres -- pg_dump -d floyo > %s", sql)
+    digest = world.database.check_output("sha256sum %s", sql).split()[0]
+    add(world, "after the dump")
+    before = databases(world), contents(world)
+    dry = world.play("import_sql", "--check", floyo_backup_sql=sql)
+    assert dry.rc == 0, dry.output
+    assert digest in dry.flat
+    refused = world.play("import_sql", floyo_backup_sql=sql)
+    assert refused.rc != 0
+    assert digest in refused.flat
+    assert (databases(world), contents(world)) == before
+    assert lease_is_free(world)
+    done = world.play("import_sql", floyo_backup_sql=sql, floyo_backup_sql_sha256=digest)
+    assert done.rc == 0, done.output
+    assert contents(world) == held
+    back = world.play("swap_back")
+    assert back.rc == 0, back.output
+    assert contents(world) == before[1]
+    world.sql("DELETE FROM workflows WHERE owner = 'test'")
