@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -552,9 +554,6 @@ def test_a_blocked_table_is_tried_again_and_the_blocker_named(release: Release, 
 
 
 def test_two_at_once_apply_once(release: Release, run_module: Callable[..., Any]) -> None:
-    import json
-    import subprocess
-
     release.add("aaaa1111", f"{ONE}\nop.execute('SELECT pg_sleep(0.5)')")
     release.add("bbbb2222", TWO)
     root = Path(__file__).resolve().parents[2]
@@ -1049,7 +1048,6 @@ def test_a_table_that_everybody_uses_is_judged_as_a_large_one(release: Release) 
 
 def watched(release: Release, path: Path, **more: Any) -> tuple[Any, list[dict[str, Any]]]:
     """The result of a run, and all that it told while it ran."""
-    import json
 
     results: list[Any] = []
     told: list[dict[str, Any]] = []
@@ -1176,6 +1174,21 @@ def test_another_look_finds_what_runs(release: Release, tmp_path: Path) -> None:
     assert running() == {}
     path.write_text("half a li")
     assert running() == {}
+
+
+def test_what_a_killed_run_has_told_is_removed_also_by_a_run_that_finds_nothing_to_do(
+    release: Release, tmp_path: Path
+) -> None:
+    path = tmp_path / "progress.json"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    release.add("aaaa1111", ONE)
+    release.run("head")
+    for pid, stays in ((ended.pid, False), (os.getpid(), True)):
+        path.write_text(json.dumps({"updated": time.time(), "pid": pid, "text": "told just now"}))
+        done = release.run("head", progress=str(path))
+        assert (done.rc, done["changed"]) == (0, False), done.json
+        assert path.exists() == stays
 
 
 def test_a_file_that_cannot_be_written_holds_up_nothing(release: Release) -> None:
@@ -1367,7 +1380,6 @@ def test_a_copy_in_use_stays_and_an_abandoned_one_goes(rehearsals: Rehearsals) -
 
 def test_a_killed_rehearsal_leaves_nothing_for_long(rehearsals: Rehearsals, run_module: Callable[..., Any]) -> None:
     """SIGKILL in the middle of a statement: its helper and its statement end, the next run sweeps the copy."""
-    import json
     import subprocess
 
     import alembic_migrate

@@ -212,6 +212,8 @@ class _Run:
         """States head and revision. Whoever finds nothing to do takes no lock."""
         before = list(self.state["heads"])
         plan, held = self.plan()
+        if not plan and not self.check_mode:
+            self.running.sweep()  # the last revision was applied by a run that was killed after it
         if plan and not self.check_mode:
             self.cross_check(helper)
             self.take_lock(helper)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Optional
 
 from ..files import read_json, write_json
@@ -13,7 +14,7 @@ from .progress import describe, estimate
 
 __all__ = ["Running", "read_running"]
 
-# It is written every second. One that is older was left by a run that was killed.
+# It is written every second. One that is older, or whose process is gone, was left by a run that was killed.
 _FRESH = 30.0
 
 
@@ -29,7 +30,7 @@ class Running:
             return
         seconds = rehearsed["seconds"] if rehearsed else None
         record = {**place, **sample, "estimate": estimate(sample, rehearsed), "rehearsed_seconds": seconds}
-        record.update(text=describe(record), updated=time.time())
+        record.update(text=describe(record), updated=time.time(), pid=os.getpid())
         with contextlib.suppress(OSError):
             write_json(self._path, record)
 
@@ -38,12 +39,17 @@ class Running:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
 
+    def sweep(self) -> None:
+        """Remove what a run has left that was killed."""
+        if self._path and not read_running(self._path):
+            self.end()
+
 
 def read_running(path: str) -> dict[str, Any]:
-    """What a run on this host has told lately; empty when there is none."""
+    """What a run on this host tells; empty when there is none."""
     try:
         record = read_json(path, {}) if path else {}
     except (OSError, ValueError):
         return {}
     fresh = isinstance(record, dict) and time.time() - float(record.get("updated", 0)) < _FRESH
-    return record if fresh else {}
+    return record if fresh and Path(f"/proc/{record.get('pid')}").exists() else {}
