@@ -339,7 +339,10 @@ class Ground:
         elif fault == "connections cut":
             self.sessions("pg_terminate_backend(pid)")
         elif self.mounted:
+            # A run that goes on meanwhile may have ended before the disk is full.
+            os.kill(pid, signal.SIGSTOP)
             fill(self.filler)
+            os.kill(pid, signal.SIGCONT)
         else:
             import resource
 
