@@ -118,7 +118,9 @@ options:
         type: float
         default: 90.0
       blocked_warn:
-        description: Seconds for which a session waits for another one.
+        description: >-
+          Seconds for which a session waits for another one; where several wait, for which the transaction is open that they
+          wait for, since statements with short timeouts take turns.
         type: float
         default: 5.0
       blocked_fail:

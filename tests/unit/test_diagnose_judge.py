@@ -257,3 +257,16 @@ def test_columns_of_each_version() -> None:
     assert "query_start) END" in sql.activity(130000)
     assert "waitstart" in sql.activity(150000)
     assert "waitstart" not in sql.activity(130000)
+
+
+@pytest.mark.parametrize(
+    ("waits", "open_for", "verdict"),
+    [((1.0, 2.0), 60.0, "fail"), ((1.0, 2.0), 4.0, "pass"), ((1.0,), 60.0, "pass"), ((8.0,), 60.0, "warn")],
+)
+def test_short_timeouts_do_not_hide_who_keeps_a_table(waits: tuple[float, ...], open_for: float, verdict: str) -> None:
+    """One may just have come; several that take turns have waited all the time."""
+    sessions = [{"pid": 2 + at, "waits": seconds, "blocks": []} for at, seconds in enumerate(waits)]
+    root = {"pid": 1, "session": "a.1", "state": "active", "circular": False, "waits": 0.0, "transaction": open_for}
+    found = list(judge.blocking([{**root, "blocks": sessions}], LIMITS))
+    assert [one.verdict for one in found] == [verdict]
+    assert ("transaction is open for" in found[0].message) == (len(waits) > 1 and open_for > max(waits))

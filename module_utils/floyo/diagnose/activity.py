@@ -101,7 +101,8 @@ def blocking_tree(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             shown(row) if row else {"session": "", "pid": pid, "state": "prepared transaction" if not pid else "gone"}
         )
         below = [node(child) for child in children.get(pid, []) if child not in placed]
-        return {**facts, "circular": circular, "waits": _waits(row), "blocks": below}
+        open_for = round(float((row or {}).get("transaction") or 0.0), 1)
+        return {**facts, "circular": circular, "waits": _waits(row), "transaction": open_for, "blocks": below}
 
     roots = [node(pid) for pid in sorted(set(children) - set(waiting))]
     # What is left waits in circles.

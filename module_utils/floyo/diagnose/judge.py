@@ -103,9 +103,13 @@ def blocking(roots: Sequence[Mapping[str, Any]], limits: Limits) -> Iterator[Fin
             step = "GRANT pg_monitor to this account, which may not see whose session that is; then look again"
         else:
             step = f'{_KILL} -e \'{{"floyo_observe_kill_sessions": ["{root["session"]}"]}}\''
-        verdict = _level(longest, limits["blocked_warn"], limits["blocked_fail"])
+        # Where statements have short timeouts nobody waits for long; the next ones wait in their place.
+        stuck = max(longest, root["transaction"]) if len(waiting) > 1 else longest
+        if stuck > longest:
+            said += f"; its transaction is open for {stuck:.0f} s"
+        verdict = _level(stuck, limits["blocked_warn"], limits["blocked_fail"])
         yield Finding(
-            "blocking", verdict, said, object=root["session"], value=longest, next_step="" if verdict == "pass" else step,
+            "blocking", verdict, said, object=root["session"], value=stuck, next_step="" if verdict == "pass" else step,
             threshold=f"below {limits['blocked_fail' if verdict == 'fail' else 'blocked_warn']:g} s",
         )  # fmt: skip
 
