@@ -128,6 +128,10 @@ class CallbackModule(Default):
                 self._line(word, f"{short_name(result.task)}: {host}", C.COLOR_CHANGED)
             return
         place = self.host_label(result).rpartition(" -> ")[2].partition("(")[0]
+        if "{{" in place:  # of a loop whose items are elsewhere; those that changed have been noted
+            if word == "changed":
+                return
+            place = host
         if place not in self._hosts[word]:
             self._hosts[word].append(place)
 

@@ -83,6 +83,17 @@ def lines(text: str) -> list[str]:
     ]
 
 
+def test_a_loop_that_is_delegated_names_where_each_item_was(root: Path, tmp_path: Path) -> None:
+    task = {
+        "name": "Do it elsewhere", "ansible.builtin.command": "true", "changed_when": "item == 'd'", "loop": ["c", "d"],
+        "delegate_to": "{{ item }}", "run_once": True,
+    }  # fmt: skip
+    quiet = {**task, "name": "Look elsewhere", "changed_when": False}
+    shown = lines(play(root, tmp_path, [task, quiet]))
+    assert "changed Do it elsewhere: d" in shown
+    assert "ok Look elsewhere" in shown
+
+
 def test_one_line_a_task_with_the_hosts_that_changed(root: Path, tmp_path: Path) -> None:
     shown = lines(play(root, tmp_path, TASKS))
     assert "Try" in shown
