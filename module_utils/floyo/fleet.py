@@ -67,11 +67,12 @@ def known_manifests(infos: Mapping[str, Info]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for info in _usable(infos).values():
         for release in info["releases"]:
-            kept = found.setdefault(
-                release["release"], {**release, "everywhere": _everywhere(infos, release["release"])}
-            )
+            kept = found.setdefault(release["release"], {**release})
             kept["sequence"] = max(kept["sequence"], release["sequence"])
             kept["state"] = max(kept["state"], release["state"], key=_DOUBT.index)  # one bad host is reason enough
+    everywhere = _everywhere(infos)
+    for name, kept in found.items():
+        kept["everywhere"] = name in everywhere
     return sorted(found.values(), key=lambda release: (-release["sequence"], release["release"]))
 
 
@@ -93,7 +94,8 @@ def swap_back_target(infos: Mapping[str, Info], new: str) -> str:
     if counted:
         return str(counted.most_common(1)[0][0])
     # All served it already: what they served before, if they agree.
-    return next((release for release in _earlier(infos, new) if _everywhere(infos, release)), "")
+    everywhere = _everywhere(infos)
+    return next((release for release in _earlier(infos, new) if release in everywhere), "")
 
 
 def rollback_target(infos: Mapping[str, Info], wanted: str = "") -> dict[str, Any]:
@@ -107,24 +109,25 @@ def rollback_target(infos: Mapping[str, Info], wanted: str = "") -> dict[str, An
         raise Unusable("no host tells what it runs", code="FLEET_UNKNOWN", next_step="playbooks/status.yml")
     current = collections.Counter(info["current"].get("release") for info in hosts.values()).most_common(1)[0][0]
     manifests = known_manifests(infos)
+    everywhere = [one["release"] for one in manifests if one["everywhere"]]
+    choices = ", ".join(release for release in everywhere if release != current)
     if wanted:
         matching = [one["release"] for one in manifests if wanted in (one["release"], one["version"])]
-        candidates = [release for release in matching if _everywhere(infos, release)]
+        candidates = [release for release in matching if release in everywhere]
         if not candidates:
             raise Unusable(
                 f"{wanted} is not on every host" if matching else f"no host holds {wanted}",
                 code="RELEASE_UNKNOWN",
-                expected="one of: " + (", ".join(_choices(infos, manifests, current)) or "none is on every host"),
+                expected="one of: " + (choices or "none is on every host"),
                 next_step="-e floyo_release=<one of them>; or playbooks/deploy.yml -e floyo_version=<version>, which stages it",
             )
     else:
-        candidates = [release for release in _earlier(infos, current) if _everywhere(infos, release)]
+        candidates = [release for release in _earlier(infos, current) if release in everywhere]
         if not candidates:
             raise Unusable(
                 "no earlier release that was proven to serve is on every host",
                 code="NO_PREVIOUS",
-                expected="a release to go back to; there are: "
-                + (", ".join(_choices(infos, manifests, current)) or "none"),
+                expected=f"a release to go back to; there are: {choices or 'none'}",
                 next_step="-e floyo_release=<one of them>; or playbooks/deploy.yml -e floyo_version=<version>",
             )
     target = candidates[0]
@@ -132,12 +135,10 @@ def rollback_target(infos: Mapping[str, Info], wanted: str = "") -> dict[str, An
     return {"release": target, "version": version, "current": current}
 
 
-def _everywhere(infos: Mapping[str, Info], release: str) -> bool:
-    return all(any(one["release"] == release for one in info["releases"]) for info in _usable(infos).values())
-
-
-def _choices(infos: Mapping[str, Info], manifests: Iterable[Mapping[str, Any]], current: Optional[str]) -> list[str]:
-    return [one["release"] for one in manifests if one["release"] != current and _everywhere(infos, one["release"])]
+def _everywhere(infos: Mapping[str, Info]) -> set[str]:
+    """Releases that all hosts that answer hold. In one pass: a fleet may have a thousand hosts."""
+    held = [{release["release"] for release in info["releases"]} for info in _usable(infos).values()]
+    return set.intersection(*held) if held else set()
 
 
 def _earlier(infos: Mapping[str, Info], current: Optional[str]) -> list[str]:

@@ -128,6 +128,26 @@ def test_a_release_is_one_to_go_back_to_when_every_host_has_it_and_none_says_tha
     assert seen == {A: ("good", True), B: ("failed", True), C: ("staged", False)}
 
 
+def test_twice_the_hosts_are_twice_the_work() -> None:
+    class Counted(dict[str, Any]):
+        looks = 0
+
+        def __getitem__(self, key: str) -> Any:
+            Counted.looks += 1
+            return super().__getitem__(key)
+
+    def looks(hosts: int) -> int:
+        Counted.looks = 0
+        fleet = {}
+        for number in range(hosts):
+            one = info(B, step(A), step(B, A))
+            fleet[f"b{number}"] = {**one, "releases": [Counted(release) for release in one["releases"]]}
+        rollback_target(fleet)
+        return Counted.looks
+
+    assert looks(200) < 2.5 * looks(100)
+
+
 def test_a_contract_step_waits_for_every_host_that_may_need_what_goes() -> None:
     infos = {
         "same": info(C),
