@@ -36,7 +36,10 @@ def run(hosts: int) -> tuple[float, float, float, int]:
         done = subprocess.run(
             [ROOT / ".venv" / "bin" / "ansible-playbook", "-i", inventory, "playbooks/rollback.yml"],
             cwd=ROOT,
-            env={**os.environ, "ANSIBLE_CONNECTION_PLUGINS": str(ROOT / "benchmarks" / "connection"),
+            # Byte code is kept, whatever this machine's habits are.
+            env={**{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
+                 "PYTHONPYCACHEPREFIX": str(ROOT / ".cache" / "bench" / "bytecode"),
+                 "ANSIBLE_CONNECTION_PLUGINS": str(ROOT / "benchmarks" / "connection"),
                  "FLOYO_BENCH_CALLS": str(calls), "ANSIBLE_PIPELINING": "true"},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shlex
@@ -44,6 +45,7 @@ def ask_program(action: Any, words: Sequence[str]) -> Optional[dict[str, Any]]:
     return answer
 
 
+@functools.cache
 def program_digest() -> str:
     """sha256 of the host program that these sources make."""
     loader = SourceFileLoader("floyo_pack_host_program", str(_ROOT / "scripts" / "pack_host_program"))

@@ -76,6 +76,7 @@ class CallbackModule(Default):
         super().__init__()
         self._free = False
         self._name = ""
+        self._heading = ""
         self._begin = 0.0
         self._hosts: dict[str, list[str]] = collections.defaultdict(list)
         self._timer: threading.Timer | None = None
@@ -174,7 +175,17 @@ class CallbackModule(Default):
         self._play = play
         name, batch = play.get_name().strip(), self._batch_of(play)
         self._progress.start_play(name, batch)
-        self._display.display(f"\n{name}{f': {batch}' if batch else ''}", color=C.COLOR_HIGHLIGHT)
+        self._heading = f"\n{name}{f': {batch}' if batch else ''}"
+
+    def _head(self) -> None:
+        """A play that ends before its first task has no heading."""
+        if self._heading:
+            self._display.display(self._heading, color=C.COLOR_HIGHLIGHT)
+            self._heading = ""
+
+    def v2_playbook_on_no_hosts_matched(self) -> None:
+        self._head()
+        super().v2_playbook_on_no_hosts_matched()
 
     def _batch_of(self, play: Any) -> str:
         """``batch 2 of 3 (backend2, backend3)``; empty when the play takes all its hosts at once."""
@@ -199,6 +210,8 @@ class CallbackModule(Default):
         if self._plain:
             self._task_start(task, prefix=prefix)
             return
+        if task.action not in C._ACTION_META:
+            self._head()
         if self._free:
             self._task_start(task, prefix=prefix)
             return

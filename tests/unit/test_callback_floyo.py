@@ -161,6 +161,30 @@ def test_plays_say_their_batch_and_tasks_their_step(root: Path, tmp_path: Path) 
     assert "\x1b" not in done.stdout, "plain lines where there is no terminal"
 
 
+def test_a_play_that_ends_before_its_first_task_has_no_heading(root: Path, tmp_path: Path) -> None:
+    leave = {"name": "Leave", "ansible.builtin.meta": "end_play"}
+    plays = [{"name": "Not now", "tasks": [leave, *TASKS[:1]]}, {"name": "Now", "tasks": TASKS[:1]}]
+    command, environment = prepare(root, tmp_path, plays)
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, cwd="/", check=True).stdout
+    assert "Now" in shown.splitlines() and "Not now" not in shown
+
+
+def test_what_a_template_may_use_is_loaded_once_for_all_workers(root: Path, tmp_path: Path) -> None:
+    filters, seen = tmp_path / "filters", tmp_path / "seen"
+    filters.mkdir()
+    (filters / "counted.py").write_text(
+        f"import os\nopen({str(seen)!r}, 'a').write(str(os.getpid()) + '\\n')\n"
+        "class FilterModule:\n    def filters(self):\n        return {'counted': len}\n"
+    )
+    tasks = [{"name": "Use it", "ansible.builtin.command": "echo {{ 'abc' | counted }}"}] * 2
+    command, environment = prepare(root, tmp_path, [{"tasks": tasks}])
+    done = subprocess.run(
+        command, env={**environment, "ANSIBLE_FILTER_PLUGINS": str(filters)}, capture_output=True, cwd="/", check=True
+    )
+    assert b"Use it: 5 hosts" in done.stdout or b"Use it: a" in done.stdout
+    assert len(seen.read_text().split()) == 1
+
+
 def test_a_terminal_shows_where_the_run_is_and_keeps_everything_else(root: Path, tmp_path: Path) -> None:
     steps(tmp_path)
     command, environment = prepare(root, tmp_path, BATCHES)
