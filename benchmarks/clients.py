@@ -4,8 +4,8 @@
     make bench OPTIONS="--clients"                    50 clients, half of them with keep-alive; 3 rounds
     make bench OPTIONS="--clients --parallel 100"
 
-Each host is drained at the proxy before it restarts, as the playbooks do by default; the last column is the worst wait
-while nothing was deployed, for comparison.
+A deploy drains each host at the proxies before it restarts; so does a rollback in batches. A plain rollback restarts all
+hosts at once, and requests wait for the first that is back. "nothing" is the same time without any, for comparison.
 """
 
 from __future__ import annotations
@@ -44,9 +44,13 @@ def main() -> int:
     bench = Bench(3)
     bench.prepare()
     deploy = {"floyo_version": NEW, "floyo_backup_before": "never"}
+    back = {"floyo_release": OLD}
+    batches = {**back, "floyo_rollback_batches": [1]}
     ways: dict[str, Callable[[], object]] = {
-        "rollback": lambda: bench.playbook("playbooks/rollback.yml", "-e", json.dumps({"floyo_release": OLD})),
+        "rollback": lambda: bench.playbook("playbooks/rollback.yml", "-e", json.dumps(back)),
         "deploy": lambda: bench.playbook("playbooks/deploy.yml", "-e", json.dumps(deploy)),
+        "in batches": lambda: bench.playbook("playbooks/rollback.yml", "-e", json.dumps(batches)),
+        "deploy ": lambda: bench.playbook("playbooks/deploy.yml", "-e", json.dumps(deploy)),
         "nothing": lambda: time.sleep(15),
     }
     lost = 0
