@@ -120,19 +120,35 @@ def test_the_host_rolls_back_by_itself_without_a_controller(world: Any) -> None:
     assert world.versions() == ["v1.0.0"] * 3
 
 
-def test_with_time_it_goes_host_by_host_out_of_the_proxies(world: Any) -> None:
-    with world.load() as seen:
-        done = world.play("rollback", floyo_release="v1.1.0", floyo_rollback_batches=[1])
-        lost = {kind: result["errors"] for kind, result in seen().items()}
+def test_requests_wait_for_hosts_that_all_take_long_to_start(world: Any) -> None:
+    unit = "/run/systemd/system/floyo-backend.service.d"
+    for host in world.hosts.values():
+        host.check_output(f"mkdir {unit} && printf '[Service]\\nExecStartPre=sleep 8\\n' >{unit}/slow.conf")
+        host.check_output("systemctl daemon-reload")
+    try:
+        with world.load() as seen:
+            done = world.play("rollback", floyo_release="v1.1.0")
+            lost = {kind: result["errors"] for kind, result in seen().items()}
+    finally:
+        for host in world.hosts.values():
+            host.check_output(f"rm -r {unit} && systemctl daemon-reload")
     assert done.rc == 0, done.output
     assert world.versions() == ["v1.1.0"] * 3
     assert lost == {"keep-alive": {}, "one request each": {}}, done.output
+
+
+def test_with_time_it_goes_host_by_host_out_of_the_proxies(world: Any) -> None:
+    with world.load() as seen:
+        done = world.play("rollback", floyo_release="v1.0.0", floyo_rollback_batches=[1])
+        lost = {kind: result["errors"] for kind, result in seen().items()}
+    assert done.rc == 0, done.output
+    assert world.versions() == ["v1.0.0"] * 3
+    assert lost == {"keep-alive": {}, "one request each": {}}, done.output
     for number, host in enumerate(world.backends, 1):
         batch = done.output.partition(f"batch {number} of 3 ({host})")[2].partition("\n\n")[0]
-        steps = re.findall(r"traffic to drain|Serve v1\.1\.0\S*: \w+|traffic to enabled", batch)
+        steps = re.findall(r"traffic to drain|Serve v1\.0\.0\S*: \w+|traffic to enabled", batch)
         assert [step.partition(" ")[0] for step in steps] == ["traffic", "Serve", "traffic"], done.output
     proxy = world.fleet.host(world.fleet.groups["floyo_proxy"][0])
     states = proxy.check_output('curl --silent --globoff "http://127.0.0.1:8405/;csv"')
     for host in world.backends:
         assert re.search(rf"^floyo,{host},.*,UP,", states, re.MULTILINE), states
-    assert world.play("rollback", floyo_release="v1.0.0").rc == 0
