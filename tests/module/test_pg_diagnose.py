@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import pytest
@@ -97,11 +97,14 @@ class Site:
 class Busy:
     """A connection in which a statement runs; ``error`` is what became of it."""
 
+    begun: ClassVar[list[Busy]] = []
+
     def __init__(self, connection: Any, statement: str) -> None:
         self.connection, self.error = connection, ""
         self.pid = connection.info.backend_pid
         self._thread = threading.Thread(target=self._work, args=(statement,), daemon=True)
         self._thread.start()
+        self.begun.append(self)
 
     def _work(self, statement: str) -> None:
         try:
@@ -122,6 +125,9 @@ def site(postgres_server: Any, run_module: Callable[..., Any]) -> Iterator[Site]
     site.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
+    # A connection that is closed while a thread still reads from it corrupts libpq's memory.
+    while Busy.begun:
+        Busy.begun.pop().end()
     site.close()
 
 
