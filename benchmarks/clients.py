@@ -46,19 +46,19 @@ def main() -> int:
     deploy = {"floyo_version": NEW, "floyo_backup_before": "never"}
     back = {"floyo_release": OLD}
     batches = {**back, "floyo_rollback_batches": [1]}
-    ways: dict[str, Callable[[], object]] = {
-        "rollback": lambda: bench.playbook("playbooks/rollback.yml", "-e", json.dumps(back)),
-        "deploy": lambda: bench.playbook("playbooks/deploy.yml", "-e", json.dumps(deploy)),
-        "in batches": lambda: bench.playbook("playbooks/rollback.yml", "-e", json.dumps(batches)),
-        "deploy ": lambda: bench.playbook("playbooks/deploy.yml", "-e", json.dumps(deploy)),
-        "nothing": lambda: time.sleep(15),
-    }
+    ways: list[tuple[str, Callable[[], object]]] = [
+        ("rollback", lambda: bench.playbook("playbooks/rollback.yml", "-e", json.dumps(back))),
+        ("deploy", lambda: bench.playbook("playbooks/deploy.yml", "-e", json.dumps(deploy))),
+        ("in batches", lambda: bench.playbook("playbooks/rollback.yml", "-e", json.dumps(batches))),
+        ("deploy", lambda: bench.playbook("playbooks/deploy.yml", "-e", json.dumps(deploy))),
+        ("nothing", lambda: time.sleep(15)),
+    ]
     lost = 0
     print(
         f"\n{options.parallel} clients\n{'run':10} {'client':18} {'requests':>9} {'lost':>5} {'median':>10} {'worst wait':>11}"
     )
     for _ in range(options.rounds):
-        for name, work in ways.items():
+        for name, work in ways:
             for kind, seen in noticed(options.parallel, work).items():
                 lost += seen["lost"]
                 print(
