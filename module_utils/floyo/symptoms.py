@@ -94,8 +94,10 @@ def symptoms(facts: Facts) -> list[dict[str, Any]]:
 def doubts(facts: Facts) -> list[str]:
     """What could not be judged, and why, in sentences."""
     said = []
-    for kind, name in (("health", "health"), ("slo", "figures"), ("process", "process"), ("logs", "log")):
-        key = {"health": "verdict", "slo": "measures", "process": "verdict", "logs": "matched"}[kind]
+    for kind, name, key in (
+        ("health", "health", "verdict"), ("slo", "figures", "measures"), ("proxies", "figures", "measures"),
+        ("process", "process", "verdict"), ("logs", "log", "matched"),
+    ):  # fmt: skip
         silent: dict[str, list[str]] = {}
         for host, result in (facts.get(kind) or {}).items():
             if key not in result:
@@ -112,7 +114,7 @@ def doubts(facts: Facts) -> list[str]:
     blind = [one for one in (facts.get("database") or {}).get("findings") or () if one["verdict"] == "inconclusive"]
     said += [f"database: {one['message']} (Next: {one['next_step']})" for one in blind]
     problems: dict[str, list[str]] = {}
-    for host, result in (facts.get("slo") or {}).items():
+    for host, result in (*(facts.get("slo") or {}).items(), *(facts.get("proxies") or {}).items()):
         for one in result.get("problems") or ():
             problems.setdefault(f"{one['measure']}: {one['code']}: {shorten(one['message'], 120)}", []).append(host)
     said += [f"{text} ({', '.join(hosts)})" for text, hosts in problems.items()]

@@ -251,8 +251,9 @@ def haproxy(tmp_path: Path) -> Iterator[Callable[..., str]]:
                             connection.sendall(f"Name: HAProxy\nPid: {pid}\nUptime_sec: 3600\n".encode())
                             continue
                         total, client, server = left.pop(0) if len(left) > 1 else left[0]
-                        head = "# pxname,svname,req_tot,hrsp_4xx,hrsp_5xx,\n"
-                        connection.sendall(f"{head}floyo_https,FRONTEND,{total},{client},{server},\n".encode())
+                        head = "# pxname,svname,hrsp_2xx,hrsp_4xx,hrsp_5xx,\n"
+                        well = total - client - server
+                        connection.sendall(f"{head}floyo_https,FRONTEND,{well},{client},{server},\n".encode())
 
         threading.Thread(target=serve, daemon=True).start()
         return path
@@ -325,3 +326,16 @@ def test_statistics_that_are_not_there(run_module: Any, postgres_server: Any) ->
 
 def test_wrong_options(ask: Any) -> None:
     assert ask(looks=0)["code"] == "LOOKS_INVALID"
+
+
+def test_a_defect_is_told_as_one(run_module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> dict[str, Any]:
+        raise ValueError("math domain error with s3cret")
+
+    monkeypatch.setattr("floyo_slo.measure", broken)
+    result = run_module("floyo_slo", {"token": "s3cret"})
+    assert result["failed"]
+    assert result["code"] == "DEFECT"
+    assert result["msg"].startswith("a defect in broken (line ")
+    assert "ValueError: math domain error" in result["msg"]
+    assert "s3cret" not in json.dumps(result.json)

@@ -43,8 +43,8 @@ def host(outcome: str = "switched", **more: Any) -> dict[str, Any]:
 
 
 def csv(requests: int, failed: int, at: float) -> str:
-    head = "# pxname,svname,status,hrsp_5xx,req_tot"
-    return f"{head}\nfloyo,a,UP,0,\nfloyo_https,FRONTEND,OPEN,{failed},{requests}\n\n# at {at}\n"
+    head = "# pxname,svname,status,hrsp_5xx,hrsp_2xx"
+    return f"{head}\nfloyo,a,UP,0,\nfloyo_https,FRONTEND,OPEN,{failed},{requests - failed}\n\n# at {at}\n"
 
 
 def counted(*answers: str) -> dict[str, Any]:

@@ -92,7 +92,10 @@ def test_a_hit_rate_that_contradicts_its_counters() -> None:
 
 
 def test_haproxys_counters() -> None:
-    text = "# pxname,svname,req_tot,hrsp_4xx,hrsp_5xx\nf,FRONTEND,100,3,2\nb,BACKEND,9,9,9\n"
+    text = (
+        "# pxname,svname,req_tot,hrsp_2xx,hrsp_4xx,hrsp_5xx,hrsp_other\nf,FRONTEND,101,94,3,2,1\nb,BACKEND,9,9,9,9,9\n"
+    )
+    # What has not ended yet has no outcome that could be counted.
     assert counters(text, "f") == {"requests": 100, "client_errors": 3, "server_errors": 2}
     assert counters(text, "other") == {}
     assert counters("", "f") == {}
@@ -167,6 +170,8 @@ def test_intervals() -> None:
     assert (low, round(high, 5)) == (0.0, 0.00383)
     low, high = wilson(50, 100)
     assert (round(low, 3), round(high, 3)) == (0.404, 0.596)
+    # Everything fails, and one more has failed than was counted when the whole was read.
+    assert wilson(68, 67) == wilson(67, 67)
 
 
 def test_rates_need_enough_requests() -> None:

@@ -177,11 +177,13 @@ def test_what_could_not_be_seen_is_said() -> None:
     said = doubts(
         facts(
             slo={"b1": {"measures": {}, "problems": [trouble]}, "b2": {"unreachable": True}},
+            proxies={"p1": {"msg": "a defect in wilson"}, "p2": {"measures": {}, "problems": [trouble]}},
             process={"b1": leak, "b2": {"msg": "no unit"}},
         )
     )
     assert said == [
-        "figures of b2: unreachable", "process of b2: no unit", "pool: FORBIDDEN: answers 403 (b1)", "memory leak: too few (b1)",
+        "figures of b2: unreachable", "figures of p1: a defect in wilson", "process of b2: no unit",
+        "pool: FORBIDDEN: answers 403 (b1, p2)", "memory leak: too few (b1)",
     ]  # fmt: skip
 
 

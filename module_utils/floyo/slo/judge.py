@@ -41,7 +41,7 @@ def wilson(hits: float, total: float) -> tuple[float, float]:
     """The 95 % interval of a share of which ``hits`` of ``total`` were seen. With nothing seen it is everything."""
     if total <= 0:
         return 0.0, 1.0
-    share = hits / total
+    share = min(hits / total, 1.0)  # counters are read one after the other: a part may be ahead of the whole
     middle = share + _Z**2 / (2 * total)
     half = _Z * math.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2))
     scale = 1 + _Z**2 / total

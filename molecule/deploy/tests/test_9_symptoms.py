@@ -64,8 +64,11 @@ def troubleshoot(world: Any, what: str, **variables: Any) -> tuple[Any, dict[str
 def is_the_cause(done: Any, said: dict[str, dict[str, str]], symptom: str, *evidence: str) -> None:
     assert done.rc != 0, done.output
     assert [name for name, row in said.items() if row["is"] == "cause"] == [symptom], done.output
+    # On the screen a sentence is broken into lines, with other columns' words between.
+    rows = next(section["rows"] for section in done.report["sections"] if "rows" in section)
+    told = " ".join(str(cell) for row in rows if row["symptom"] == symptom for cell in row.values())
     for text in evidence:
-        assert text in done.flat, done.output
+        assert text in told, done.output
     assert symptom in done.report["facts"]["symptoms"]
 
 
