@@ -68,6 +68,10 @@ options:
     description: The directory in the repository in which Vercel's command runs.
     type: str
     default: ""
+  rebuild:
+    description: Build a version again that was deployed before, since what is set at Vercel has changed.
+    type: bool
+    default: false
   vercel:
     description: Vercel's command line program.
     type: str

@@ -238,6 +238,7 @@ def test_a_deployment_is_made_once_and_on_no_domain(run_module: Any, world: Worl
     for check in (True, False):
         again = run_module("vercel_deployment", options, check=check)
         assert (again["changed"], again["deployment"]["id"]) == (False, "dpl_1")
+    assert run_module("vercel_deployment", {**options, "rebuild": True}, check=True)["changed"]
     # pull, build, deploy; in the frontend's directory; to no domain.
     said = [" ".join(call["argv"][2:]) for call in world.calls]
     assert [text.split()[0] for text in said] == ["pull", "build", "deploy"]
@@ -250,6 +251,13 @@ def test_a_deployment_is_made_once_and_on_no_domain(run_module: Any, world: Worl
     }
     assert {call["NODE_EXTRA_CA_CERTS"] for call in world.calls} == {world.options["ca_path"]}
     assert TOKEN not in "".join(said) + (world.directory / "vercel.log").read_text() + json.dumps(made.json)
+
+
+def test_a_version_is_built_again_when_asked(run_module: Any, world: World, service: Service) -> None:
+    options = {**world.options, **world.source, "version": "v1.0.0"}
+    run_module("vercel_deployment", options)
+    again = run_module("vercel_deployment", {**options, "rebuild": True})
+    assert (again["changed"], again["deployment"]["id"]) == (True, "dpl_2")
 
 
 def test_promotion_and_the_way_back(run_module: Any, world: World, service: Service) -> None:

@@ -30,6 +30,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "version": {"type": "str"},
     "directory": {"type": "path"},
     "root": {"type": "str", "default": ""},
+    "rebuild": {"type": "bool", "default": False},
     "vercel": {"type": "str", "default": "vercel"},
     "timeout": {"type": "float", "default": 900.0},
     "ca_path": {"type": "path", "default": ""},
@@ -116,7 +117,7 @@ def _deployed(
             mirror.fetch()
         commit, _ = mirror.resolve(params["version"])
         there = next((one for one in known if one.commit == commit), None)
-        if there is not None:
+        if there is not None and not params["rebuild"]:
             return False, there
         secrets = {
             "VERCEL_TOKEN": params["token"],
