@@ -291,6 +291,20 @@ def test_what_a_killed_run_began_is_waited_for(run_module: Any, world: World, se
     assert (done["changed"], service.asked) == (True, [])
 
 
+def test_what_has_been_asked_for_is_taken_back_before_it_happens(
+    run_module: Any, world: World, service: Service
+) -> None:
+    """A promotion that took too long: what served still serves, and would not for long."""
+    service.production = service.made(proven=True, floyoVersion="v1.0.0")
+    service.made(floyoVersion="v1.1.0")
+    service.job, service.slow = {"type": "promote", "toDeploymentId": "dpl_2", "jobStatus": "pending"}, 3
+    back = {**world.options, "state": "rolled_back", "deployment": "v1.0.0"}
+    assert run_module("vercel_deployment", back, check=True)["changed"]
+    done = run_module("vercel_deployment", back)
+    assert (done["changed"], service.asked, service.production) == (True, ["rollback dpl_1"], "dpl_1")
+    assert not run_module("vercel_deployment", back)["changed"]
+
+
 def test_a_change_that_fails_or_does_not_end(run_module: Any, world: World, service: Service) -> None:
     service.made(floyoVersion="v1.0.0")
     promoted = {**world.options, "state": "promoted", "deployment": "dpl_1"}

@@ -15,7 +15,7 @@ from ..errors import ConnectionLost, FloyoError, TimedOut, Unusable
 from ..http import require_requests
 from ..release.process import Log
 from ..text import shorten
-from .deployments import Deployment, production, read
+from .deployments import Deployment, production, read, under_way
 
 with contextlib.suppress(ImportError):
     import requests
@@ -25,8 +25,6 @@ __all__ = ["Command", "Vercel"]
 _PAUSE = 1.0
 _LISTED = 100
 _TIMEOUT = 30.0
-# What Vercel says of a change of production that has not ended.
-_UNDER_WAY = ("pending", "in-progress")
 
 
 class Vercel:
@@ -56,18 +54,17 @@ class Vercel:
     def turn(self, project: Mapping[str, Any], way: str, deployment: Deployment, timeout: float) -> None:
         """Let the project's domains lead to a deployment and wait for it. ``way`` is promote or rollback."""
         version = {"promote": "v10", "rollback": "v9"}[way]
-        job = project.get("lastAliasRequest") or {}
         # A run that was killed may have begun it.
-        if job.get("toDeploymentId") != deployment.id or job.get("jobStatus") not in _UNDER_WAY:
+        if under_way(project) != deployment.id:
             self._ask("POST", f"/{version}/projects/{project['id']}/{way}/{deployment.id}")
         deadline = time.monotonic() + timeout
         while True:
             found = self.project()
             job = found.get("lastAliasRequest") or {}
-            status = job.get("jobStatus") if job.get("toDeploymentId") == deployment.id else None
-            if status not in (*_UNDER_WAY, "failed") and production(found) == deployment.id:
+            failed = job.get("toDeploymentId") == deployment.id and job.get("jobStatus") == "failed"
+            if production(found) == deployment.id and not failed and not under_way(found):
                 return
-            if status == "failed":
+            if failed:
                 raise FloyoError(
                     f"Vercel could not {way} {deployment.label}",
                     code="TURN_FAILED",

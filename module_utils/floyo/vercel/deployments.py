@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Optional
 
 from ..errors import Refused, Unusable
 
-__all__ = ["Deployment", "current", "named", "previous", "production", "read"]
+__all__ = ["Deployment", "current", "named", "previous", "production", "read", "under_way"]
 
 _SHOWN = 5
 
@@ -48,6 +48,12 @@ def read(listed: Sequence[Mapping[str, Any]]) -> list[Deployment]:
 def production(project: Mapping[str, Any]) -> str:
     """The id of the deployment that the project's domains lead to; empty before the first promotion."""
     return str(((project.get("targets") or {}).get("production") or {}).get("id") or "")
+
+
+def under_way(project: Mapping[str, Any]) -> str:
+    """The id of the deployment that Vercel is turning the domains to; empty when it does nothing of the kind."""
+    job = project.get("lastAliasRequest") or {}
+    return str(job.get("toDeploymentId") or "") if job.get("jobStatus") in ("pending", "in-progress") else ""
 
 
 def current(project: Mapping[str, Any], deployments: Sequence[Deployment]) -> Optional[Deployment]:

@@ -14,7 +14,7 @@ from ..errors import Refused, TimedOut, Unusable
 from ..release.git import Mirror
 from ..release.process import Log
 from .client import Command, Vercel
-from .deployments import Deployment, current, named, previous
+from .deployments import Deployment, current, named, previous, under_way
 
 __all__ = ["ARGUMENT_SPEC", "REQUIRED_IF", "deployment"]
 
@@ -67,7 +67,8 @@ def deployment(params: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
         target, way = previous(known, serving), "rollback"
     else:
         target, way = named(known, params["deployment"]), "promote" if state == "promoted" else "rollback"
-    changed = serving is None or serving.id != target.id
+    # What has been asked for and has not happened yet would happen after us.
+    changed = serving is None or serving.id != target.id or under_way(project) not in ("", target.id)
     if changed and not check:
         # Vercel goes back only to what users have seen; anything else is a promotion.
         api.turn(project, way if target.proven else "promote", target, params["timeout"])
