@@ -353,6 +353,8 @@ def test_what_cannot_be_built(
     assert (result["failed"], result["code"]) == (True, code)
     assert says in result["msg"]
     assert service.deployments == []
+    # What was pulled for the build is secret.
+    assert code == "ROOT_MISSING" or not (world.directory / "source").exists()
 
 
 # --- as a user does it -----------------------------------------------------------------------------------------------

@@ -131,7 +131,8 @@ def _deployed(
         if check:
             return True, None
         source = directory / "source"
-        shutil.rmtree(source, ignore_errors=True)
+        if source.exists():
+            shutil.rmtree(source)
         mirror.export(commit, source)
         root = source / params["root"]
         if not root.is_dir():
@@ -142,8 +143,12 @@ def _deployed(
                 next_step="correct floyo_frontend_root",
             )
         begin = time.monotonic()
-        address = command.deploy(root, {"floyoVersion": params["version"], "floyoCommit": commit}, params["timeout"])
-        shutil.rmtree(source, ignore_errors=True)
+        meta = {"floyoVersion": params["version"], "floyoCommit": commit}
+        try:
+            address = command.deploy(root, meta, params["timeout"])
+        finally:
+            # For the build Vercel's command has put the project's variables there, secrets included.
+            shutil.rmtree(source, ignore_errors=True)
         return True, _ready(api, project, address, begin + params["timeout"])
 
 
