@@ -59,6 +59,9 @@ class Watch:
             for one in found
         )
 
+    def firing(self) -> list[tuple[str, str, str, str]]:
+        return [one for one in self.alerts() if one[3] == "firing"]
+
     def received(self, path: str) -> list[Any]:
         lines = self.host.check_output(f"cat {_MESSAGES}").splitlines()
         return [told["body"] for told in map(json.loads, lines) if told["path"] == path]

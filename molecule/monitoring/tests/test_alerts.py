@@ -48,9 +48,11 @@ def test_a_healthy_fleet_fires_nothing(watch: Any) -> None:
     with watch.world.load() as end:
         for _ in range(12):
             time.sleep(1.5)
-            assert watch.alerts() == []
+            # One probe may be late, on a machine that does much else: an alert that waits for the next one tells nobody.
+            assert watch.firing() == []
         seen = end()
     assert sum(one["requests"] for one in seen.values()) > 100
+    watch.quiet()
     assert watch.told() == []
     # And it is not quiet for want of figures.
     assert all(value > 50 for value in watch.query("floyo_requests_measured").values())
