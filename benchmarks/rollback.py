@@ -43,7 +43,9 @@ class Bench:
         CACHE.mkdir(parents=True, exist_ok=True)
         self.more = CACHE / "more.yml"
         extra = {name: {"floyo_fleet_number": 100 + int(name[7:])} for name in self.names[3:]}
-        self.more.write_text(json.dumps({"all": {"children": {"floyo_backend": {"hosts": extra}}}}))
+        # All applications start at once on this machine's few processors.
+        patience = {"floyo_ready_timeout": 120}
+        self.more.write_text(json.dumps({"all": {"children": {"floyo_backend": {"hosts": extra, "vars": patience}}}}))
         # Byte code is kept for all sides, whatever this machine's habits are.
         clean = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
@@ -62,7 +64,7 @@ class Bench:
         return done.stdout
 
     def playbook(self, path: str, *words: str) -> str:
-        inventories = ["-i", "inventories/local", *(["-i", str(self.more)] if len(self.names) > 3 else [])]
+        inventories = ["-i", "inventories/local", "-i", str(self.more)]
         return self.call(["ansible-playbook", *inventories, path, *words])
 
     def ssh(self, address: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from typing import Any
 
 __all__ = ["append_line", "fsync_dir", "read_json", "write_atomic", "write_json"]
@@ -22,6 +21,8 @@ def fsync_dir(path: str) -> None:
 
 def write_atomic(path: str, data: bytes, *, mode: int = 0o600, uid: int = -1, gid: int = -1) -> None:
     """Replace ``path`` by ``data``: a reader, or a crash, sees the old or the new content and nothing else."""
+    import tempfile  # the host program only writes at a switch, and a fleet waits for its start at every look
+
     directory = os.path.dirname(path) or "."
     fd, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=directory)
     try:

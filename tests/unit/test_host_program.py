@@ -49,7 +49,7 @@ class FakeHost(Host):
     def main_process(self) -> tuple[str, int]:
         return ("active", 4711) if self.process else ("inactive", 0)
 
-    def fault(self, release: str) -> str:
+    def fault(self, release: str, process: tuple[str, int] | None = None) -> str:
         if self.process != release:
             return f"the running process belongs to {self.process}"
         return "readiness answers 503" if release in self.broken else ""
@@ -326,6 +326,38 @@ def test_the_packed_program_is_the_same_each_time_and_runs_alone(tmp_path: Path)
     )
     assert done.returncode == 1
     assert json.loads(done.stdout)["code"] == "CONFIG_UNUSABLE"
+
+
+def test_the_program_is_unpacked_once_where_byte_code_is_kept(tmp_path: Path) -> None:
+    program, kept = tmp_path / "p.pyz", tmp_path / "p.pyz.d"
+
+    def ask() -> tuple[str, dict[Path, int]]:
+        words = [sys.executable, "-I", str(program), "--json", "--config", str(tmp_path / "no"), "status"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        return json.loads(done.stdout)["code"], {path: path.stat().st_mtime_ns for path in kept.rglob("*.py*")}
+
+    subprocess.run([sys.executable, str(ROOT / "scripts" / "pack_host_program"), str(program)], check=True)
+    code, first = ask()
+    assert code == "CONFIG_UNUSABLE"
+    assert {path.name.partition(".")[0] for path in first if path.suffix == ".pyc"} >= {"cli", "host", "switch"}
+    assert all(path.stat().st_mode & 0o777 == 0o644 for path in first)
+    assert ask() == ("CONFIG_UNUSABLE", first)
+    # Another program: what was kept of the one before goes.
+    subprocess.run([sys.executable, str(ROOT / "scripts" / "pack_host_program"), str(program)], check=True)
+    code, second = ask()
+    assert code == "CONFIG_UNUSABLE"
+    assert not set(first) & set(second)
+    assert len(list(kept.iterdir())) == 1
+
+
+@pytest.mark.parametrize("left", ["nothing", "a file in the way"])
+def test_where_it_cannot_be_unpacked_the_program_runs_all_the_same(left: str, tmp_path: Path) -> None:
+    program = tmp_path / "p.pyz"
+    subprocess.run([sys.executable, str(ROOT / "scripts" / "pack_host_program"), str(program)], check=True)
+    (tmp_path / "p.pyz.d").write_text("") if left != "nothing" else tmp_path.chmod(0o500)
+    words = [sys.executable, "-I", str(program), "--json", "--config", str(tmp_path / "no"), "status"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (json.loads(done.stdout)["code"], done.stderr) == ("CONFIG_UNUSABLE", "")
 
 
 def test_the_program_keeps_the_lease_too(tmp_path: Path) -> None:

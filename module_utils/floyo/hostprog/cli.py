@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import glob
 import json
 import sys
 import time
@@ -41,7 +39,7 @@ def parse(words: list[str]) -> argparse.Namespace:
         action = actions.add_parser(name, help=text)
         action.add_argument("release", nargs=None if name == "switch" else "?")
         action.add_argument("--token", type=int, help="fencing token of the lease; a lower one than seen is refused")
-        action.add_argument("--holder", default=getpass.getuser())
+        action.add_argument("--holder", help="default: the user's name")
         action.add_argument("--reason", default="by hand")
         action.add_argument("--kind", choices=["deploy", "rollback"], default="deploy" if name == "switch" else name)
     keeping = actions.add_parser("prune", help="remove releases that nobody will go back to")
@@ -61,7 +59,11 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 def find_config(given: str | None) -> str:
     """The configuration named, or the only one there is."""
-    found = [given] if given else sorted(glob.glob("/etc/*/floyo-release.json"))
+    if given:
+        return given
+    import glob
+
+    found = sorted(glob.glob("/etc/*/floyo-release.json"))
     if len(found) == 1:
         return found[0]
     raise Unusable(
@@ -106,11 +108,17 @@ def act(options: argparse.Namespace) -> dict[str, Any]:
         host,
         target,
         token=options.token,
-        holder=options.holder,
+        holder=options.holder or _user(),
         reason=options.reason,
         kind=options.kind,
         check=options.check,
     )
+
+
+def _user() -> str:
+    import getpass
+
+    return getpass.getuser()
 
 
 def describe(facts: dict[str, Any]) -> str:

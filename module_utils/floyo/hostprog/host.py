@@ -6,7 +6,6 @@ imported where it is used.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ..errors import Unusable
 from ..files import fsync_dir, read_json
+from .ask import ask
 
 __all__ = ["Config", "Host"]
 
@@ -149,27 +149,12 @@ class Host:
         base = os.path.realpath(os.path.join(self.config.root, "releases")) + os.sep
         return directory[len(base) :].split(os.sep)[0] if directory.startswith(base) else None
 
-    def ask(self, url: str, *, timeout: float) -> tuple[int, Any]:
-        """(status, parsed body or None); status 0 when nobody answered."""
-        import urllib.error
-        import urllib.request
+    def fault(self, release: str, process: tuple[str, int] | None = None) -> str:
+        """Empty when ``release`` runs, is ready and says so itself; else what is wrong right now.
 
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(url, timeout=timeout) as answer:
-                status, text = answer.status, answer.read(65536)
-        except urllib.error.HTTPError as error:
-            status, text = error.code, error.read(65536)
-        except OSError:
-            return 0, None
-        try:
-            return status, json.loads(text)
-        except ValueError:
-            return status, None
-
-    def fault(self, release: str) -> str:
-        """Empty when ``release`` runs, is ready and says so itself; else what is wrong right now."""
-        state, pid = self.main_process()
+        ``process`` is what main_process() said, when that is known already.
+        """
+        state, pid = process or self.main_process()
         if state == "failed" or (state == "inactive" and not pid):
             return f"unit {self.config.unit} is {state}"
         serving = self.running(pid)
@@ -179,9 +164,11 @@ class Host:
 
     def unready(self, url: str) -> str:
         """Empty when the application says at ``url`` that it can serve; else what it says."""
-        status, body = self.ask(url, timeout=5)
+        status, body = ask(url, timeout=5)
         if status != 200:
             detail = body.get("detail", "") if isinstance(body, dict) else ""
+            if 300 <= status < 400:
+                detail = "and leads elsewhere: floyo_readiness_path must name the path that answers itself"
             return f"readiness answers {status or 'nothing'} {detail}".strip()
         if isinstance(body, dict) and body.get("status") in ("unhealthy", "error", "not_ready"):
             return f"readiness says {body['status']}"
@@ -191,7 +178,7 @@ class Host:
         if not self.config.release_field:
             return ""
         expected = self.manifest(release).get("version")
-        _, body = self.ask(self.config.health_url, timeout=5)
+        _, body = ask(self.config.health_url, timeout=5)
         reported = body.get(self.config.release_field) if isinstance(body, dict) else None
         if expected and reported and str(reported).lstrip("v") not in (expected.lstrip("v"), release):
             return f"/health reports {reported}, not {expected}"

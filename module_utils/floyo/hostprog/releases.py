@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import platform
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -104,7 +102,7 @@ def sweep(host: Host) -> list[str]:
         name for name in names if name.startswith((STAGING, LEAVING)) or (_BUILT.fullmatch(name) and name not in whole)
     ]
     for name in left:
-        shutil.rmtree(os.path.join(directory, name))
+        _remove_tree(os.path.join(directory, name))
     return left
 
 
@@ -114,7 +112,13 @@ def remove(host: Host, release: str) -> None:
     leaving = os.path.join(directory, LEAVING + release)
     os.rename(os.path.join(directory, release), leaving)
     fsync_dir(directory)
-    shutil.rmtree(leaving)
+    _remove_tree(leaving)
+
+
+def _remove_tree(path: str) -> None:
+    import shutil  # only here: see host.py
+
+    shutil.rmtree(path)
 
 
 def pins(host: Host) -> dict[str, str]:
@@ -165,8 +169,8 @@ def info(host: Host, *, graphs: bool = False, program: str = "") -> dict[str, An
     """What a plan needs to know of this host, read in one go; ``graphs`` adds each manifest's alembic part."""
     entries = history(host)
     known, held = states(entries), pins(host)
-    _, pid = host.main_process()
-    running = host.running(pid)
+    process = host.main_process()
+    running = host.running(process[1])
     releases = []
     for name in staged(host):
         manifest = host.manifest(name)
@@ -175,7 +179,7 @@ def info(host: Host, *, graphs: bool = False, program: str = "") -> dict[str, An
         if graphs:
             shown["alembic"] = manifest.get("alembic")
         releases.append({"release": name, **shown, **fact, "pinned": held.get(name, "")})
-    disk = shutil.disk_usage(host.config.root)
+    disk = os.statvfs(host.config.root)
     since = next((e["at"] for e in reversed(entries) if e["to"] == running and e["outcome"] == "switched"), None)
     return {
         "changed": False,
@@ -183,16 +187,16 @@ def info(host: Host, *, graphs: bool = False, program: str = "") -> dict[str, An
             "release": running,
             "version": next((r["version"] for r in releases if r["release"] == running), None),
             "since": since,
-            "pid": pid,
-            "fault": host.fault(running) if running else "nothing runs",
+            "pid": process[1],
+            "fault": host.fault(running, process) if running else "nothing runs",
         },
         "link": host.linked(),
         "releases": releases,
         "history": entries[-SHOWN_HISTORY:],
         "fence": read_json(os.path.join(host.config.state_dir, "fence.json"), default={"token": 0})["token"],
         "intent": read_json(os.path.join(host.config.state_dir, "intent.json")),
-        "disk_free": disk.free,
-        "disk_total": disk.total,
+        "disk_free": disk.f_bavail * disk.f_frsize,
+        "disk_total": disk.f_blocks * disk.f_frsize,
         "clock": time.time(),
         "program_digest": program,
         **tags(host.config.python),
@@ -201,8 +205,7 @@ def info(host: Host, *, graphs: bool = False, program: str = "") -> dict[str, An
 
 def tags(python: str) -> dict[str, str]:
     """python_tag (cpython-311) of the interpreter that releases run on, and platform (linux-x86_64-glibc2.36)."""
-    libc, version = platform.libc_ver()
-    place = f"{sys.platform}-{platform.machine()}-{libc or 'libc'}{version}"
+    place = f"{sys.platform}-{os.uname().machine}-{_libc()}"
     if os.path.realpath(python) == os.path.realpath(sys.executable):
         return {"python_tag": str(sys.implementation.cache_tag), "platform": place}
     try:
@@ -221,6 +224,14 @@ def tags(python: str) -> dict[str, str]:
             next_step="install it on this host, or correct floyo_python",
         ) from error
     return {"python_tag": asked.stdout.strip(), "platform": place}
+
+
+def _libc() -> str:
+    """``glibc2.36``; ``libc`` where there is another one."""
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "libc").replace(" ", "")
+    except ValueError:
+        return "libc"
 
 
 def digest_of(path: str) -> str:
