@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long a whole fleet takes to serve the other release, against a floor and two other ways. Prints ratios.
+"""How long a whole fleet takes to serve the other release, against a floor and three other ways. Prints ratios.
 
     make bench                            3 backends, 5 rounds
     make bench OPTIONS="--hosts 12"       more hosts; they boot, are provisioned and deployed to first
@@ -7,6 +7,7 @@
 All ways take turns in each round and go to and fro between two staged releases, every connection cold at its start:
 
     floor      one ssh for each host, all at once: flip the link, restart, poll until ready; no safety at all
+    raw        the floor's command as the only task of a playbook: what no playbook can be faster than
     floyo      playbooks/rollback.yml with everything: plan from the live database, lease, proof, record, table
     tasks      the floor's steps as Ansible tasks, as Ansistrano does it
     pyinfra    the floor's command by pyinfra (left out with --without pyinfra)
@@ -43,9 +44,7 @@ class Bench:
         CACHE.mkdir(parents=True, exist_ok=True)
         self.more = CACHE / "more.yml"
         extra = {name: {"floyo_fleet_number": 100 + int(name[7:])} for name in self.names[3:]}
-        # All applications start at once on this machine's few processors.
-        patience = {"floyo_ready_timeout": 120}
-        self.more.write_text(json.dumps({"all": {"children": {"floyo_backend": {"hosts": extra, "vars": patience}}}}))
+        self.more.write_text(json.dumps({"all": {"children": {"floyo_backend": {"hosts": extra}}}}))
         # Byte code is kept for all sides, whatever this machine's habits are.
         clean = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
@@ -64,8 +63,10 @@ class Bench:
         return done.stdout
 
     def playbook(self, path: str, *words: str) -> str:
-        inventories = ["-i", "inventories/local", "-i", str(self.more)]
-        return self.call(["ansible-playbook", *inventories, path, *words])
+        inventories = ["-i", "inventories/local", *(["-i", str(self.more)] if len(self.names) > 3 else [])]
+        # All applications start at once, on this machine's few processors.
+        patience = ["-e", json.dumps({"floyo_ready_timeout": 120})]
+        return self.call(["ansible-playbook", *inventories, path, *patience, *words])
 
     def ssh(self, address: str) -> list[str]:
         return [
@@ -108,6 +109,9 @@ class Bench:
         with concurrent.futures.ThreadPoolExecutor(len(self.addresses)) as pool:
             words = ["sudo", "sh", "-c", f"'{self.command(target)}'"]
             list(pool.map(lambda address: self.call([*self.ssh(address), *words]), self.addresses))
+
+    def raw(self, target: str) -> None:
+        self.playbook("benchmarks/raw.yml", "-e", json.dumps({"command": self.command(target), **self.cold()}))
 
     def floyo(self, target: str) -> None:
         self.playbook(
@@ -152,11 +156,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--hosts", type=int, default=3, help="backends, at least 3 (default 3)")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--without", action="append", default=[], choices=["tasks", "pyinfra"])
+    parser.add_argument("--without", action="append", default=[], choices=["raw", "tasks", "pyinfra"])
     parser.add_argument("--keep", action="store_true", help="leave the fleet for the next run")
     options = parser.parse_args()
     bench = Bench(max(3, options.hosts))
-    ways = [name for name in ("floor", "floyo", "tasks", "pyinfra") if name not in options.without]
+    ways = [name for name in ("floor", "raw", "floyo", "tasks", "pyinfra") if name not in options.without]
     if "pyinfra" in ways:
         bench.install_pyinfra()
     bench.prepare()

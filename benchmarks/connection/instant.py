@@ -70,6 +70,8 @@ def _answer(command: str, sent: str) -> dict[str, Any]:
     if "/usr/bin/floyo-release " in command:
         if " lease " in command:
             return _HELD
+        if " migrations" in command:
+            return _SCHEMA
         if " info" in command:
             return INFO
         if to := re.search(r" switch ([\w.-]+)", command):

@@ -24,13 +24,16 @@ _PROGRAM = "/usr/bin/floyo-release"
 _ANSWERED = (0, 1)
 
 
-def ask_program(action: Any, words: Sequence[str]) -> Optional[dict[str, Any]]:
+def ask_program(action: Any, words: Sequence[str], *, sent: Optional[str] = None) -> Optional[dict[str, Any]]:
     """What the host program answers, ``failed`` included; None when it is not there or not ours: the module must do it.
 
-    ``action`` is the action plugin, whose connection and check mode are used.
+    ``action`` is the action plugin, whose connection and check mode are used. ``sent`` goes to its standard input: what is
+    secret must not be a word of a command.
     """
     head = [_PROGRAM, "--json", "--digest", program_digest(), *(["--check"] if action._task.check_mode else [])]
-    done = action._low_level_execute_command(shlex.join([*head, *words]), sudoable=True)
+    done = action._low_level_execute_command(
+        shlex.join([*head, *words]), sudoable=True, in_data=sent.encode() if sent is not None else None
+    )
     if done["rc"] not in _ANSWERED:
         return None
     try:

@@ -24,9 +24,11 @@ _SHARED = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _SHARED not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_SHARED)
 
+from ansible.module_utils.floyo.controller import ask_program
 from ansible.module_utils.floyo.errors import FloyoError, Refused, Unusable
 from ansible.module_utils.floyo.files import write_atomic
 from ansible.module_utils.floyo.migrations.lint import Live, judge, worst
+from ansible.module_utils.floyo.migrations.options import ARGUMENTS
 from ansible.module_utils.floyo.migrations.squawk import violations_of
 from ansible.module_utils.floyo.text import one_line
 
@@ -56,6 +58,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
+        if arguments.get("state", "info") == "info":
+            quick = self._quickly(arguments)
+            if quick is not None:
+                return quick
         fetched = arguments.pop("fetched", "")
         try:
             with self._told(str(arguments.get("progress") or ""), str(arguments.get("state"))):
@@ -74,6 +80,14 @@ class ActionModule(ActionBase):
         except FloyoError as error:
             return {**result, **error.as_result(), "failed": True, "changed": False}
         return result
+
+    def _quickly(self, arguments: dict[str, Any]) -> dict[str, Any] | None:
+        """Let the host program look, in one light execution; None when the module must. Every rollback waits for it."""
+        _validated, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        # Without it the sent text would come after a prompt, or on a terminal that shows it.
+        if not self._connection.has_pipelining:
+            return None
+        return ask_program(self, ["migrations"], sent=json.dumps(given))
 
     @contextlib.contextmanager
     def _told(self, path: str, state: str) -> Iterator[None]:

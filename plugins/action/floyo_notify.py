@@ -14,8 +14,6 @@ _SHARED = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _SHARED not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_SHARED)
 
-from ansible.module_utils.floyo.notify import AVAILABLE, complaint, messages_to, plain
-
 
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
@@ -41,6 +39,9 @@ class ActionModule(ActionBase):
         if not urls:
             result.update(skipped=True, skip_reason="no URL is configured")
             return result
+        # Every playbook that could tell somebody loads this plugin, and apprise takes longer to load than a task to run.
+        from ansible.module_utils.floyo.notify import AVAILABLE, complaint, messages_to, plain
+
         if not AVAILABLE:
             raise AnsibleActionFail("the Python package apprise is not installed on the controller. Next: make setup.")
         title, body = plain(arguments["title"], arguments["body"])

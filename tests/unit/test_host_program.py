@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import errno
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -326,6 +328,32 @@ def test_the_packed_program_is_the_same_each_time_and_runs_alone(tmp_path: Path)
     )
     assert done.returncode == 1
     assert json.loads(done.stdout)["code"] == "CONFIG_UNUSABLE"
+
+
+def test_the_program_holds_what_it_imports_and_nothing_else(tmp_path: Path) -> None:
+    source = ROOT / "module_utils" / "floyo"
+    program = tmp_path / "p.pyz"
+    subprocess.run([sys.executable, str(ROOT / "scripts" / "pack_host_program"), str(program)], check=True)
+    with zipfile.ZipFile(program) as archive:
+        packed = {name for name in archive.namelist() if name.startswith("floyo/")}
+    # The helper is read and sent to another Python.
+    wanted = {*imported(source / "hostprog" / "cli.py", source), source / "migrations" / "helper.py"}
+    assert packed == {f"floyo/{path.relative_to(source)}" for path in wanted}
+
+
+def imported(path: Path, source: Path, known: set[Path] | None = None) -> set[Path]:
+    """``path`` and what it imports of the package at ``source``, at its beginning or later, with the packages around."""
+    known = set() if known is None else known
+    if path in known:
+        return known
+    known |= {path, *(parent / "__init__.py" for parent in path.parents if parent.is_relative_to(source))}
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            package = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            for found in (package.with_suffix(".py"), *(package / f"{name.name}.py" for name in node.names)):
+                if found.is_file():
+                    imported(found, source, known)
+    return known
 
 
 def test_the_program_is_unpacked_once_where_byte_code_is_kept(tmp_path: Path) -> None:

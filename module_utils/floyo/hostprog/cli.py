@@ -54,6 +54,10 @@ def parse(words: list[str]) -> argparse.Namespace:
     leasing = actions.add_parser("lease", help="what module floyo_lease does, for playbooks")
     leasing.add_argument("state", choices=["acquired", "renewed", "released", "info"])
     leasing.add_argument("options", type=json.loads, help="the module's options, as JSON")
+    actions.add_parser(
+        "migrations",
+        help="what module alembic_migrate says with state info, for playbooks: its options on standard input",
+    )
     return parser.parse_args(words)
 
 
@@ -79,6 +83,11 @@ def act(options: argparse.Namespace) -> dict[str, Any]:
         from ..lease import act as act_on_lease
 
         return act_on_lease(options.state, options.options, check=options.check)
+    if options.action == "migrations":
+        from ..migrations.glue import migrate
+
+        # A database's address is secret, and arguments are read by everybody.
+        return migrate({**json.load(sys.stdin), "state": "info"}, check_mode=True)
     host = Host(Config.read(find_config(options.config)))
     if options.action == "sample":
         from ..process import cgroup, ring
