@@ -31,9 +31,8 @@ def ask_program(action: Any, words: Sequence[str], *, sent: Optional[str] = None
     secret must not be a word of a command.
     """
     head = [_PROGRAM, "--json", "--digest", program_digest(), *(["--check"] if action._task.check_mode else [])]
-    done = action._low_level_execute_command(
-        shlex.join([*head, *words]), sudoable=True, in_data=sent.encode() if sent is not None else None
-    )
+    given = {} if sent is None else {"in_data": sent.encode()}
+    done = action._low_level_execute_command(shlex.join([*head, *words]), sudoable=True, **given)
     if done["rc"] not in _ANSWERED:
         return None
     try:

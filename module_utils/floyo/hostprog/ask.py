@@ -42,7 +42,9 @@ def ask(url: str, *, timeout: float) -> tuple[int, Any]:
 def _exchange(address: tuple[str, int], request: bytes, deadline: float) -> tuple[bytes, bytes]:
     """Head and body of the answer; a body that the other side cut short is returned as it came. Raises OSError."""
     answer = b""
-    with socket.create_connection(address, timeout=max(0.001, deadline - time.monotonic())) as connection:
+    # The host as bytes: a text would be encoded as domains are, by a table that takes long to load.
+    place: tuple[Any, int] = (address[0].encode(), address[1])
+    with socket.create_connection(place, timeout=max(0.001, deadline - time.monotonic())) as connection:
         connection.sendall(request)
         while len(answer) < LIMIT and not _complete(answer):
             connection.settimeout(max(0.001, deadline - time.monotonic()))

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import FloyoError, Unusable
@@ -20,6 +21,66 @@ OUTDATED = 3
 KEEP = 5
 
 
+def _info(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--graphs", action="store_true")
+
+
+def _switching(name: str) -> Callable[[argparse.ArgumentParser], None]:
+    def describe_options(action: argparse.ArgumentParser) -> None:
+        action.add_argument("release", nargs=None if name == "switch" else "?")
+        action.add_argument("--token", type=int, help="fencing token of the lease; a lower one than seen is refused")
+        action.add_argument("--holder", help="default: the user's name")
+        action.add_argument("--reason", default="by hand")
+        action.add_argument("--kind", choices=["deploy", "rollback"], default="deploy" if name == "switch" else name)
+
+    return describe_options
+
+
+def _prune(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--keep", type=int, default=KEEP, help=f"proven releases that stay (default {KEEP})")
+    action.add_argument("--needed", action="append", default=[], metavar="RELEASE", help="stays, too")
+
+
+def _pin(action: argparse.ArgumentParser) -> None:
+    action.add_argument("release")
+    action.add_argument("--reason", default="by hand")
+
+
+def _unpin(action: argparse.ArgumentParser) -> None:
+    action.add_argument("release")
+
+
+def _sample(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--ring", required=True, help="file of the samples")
+
+
+def _lease(action: argparse.ArgumentParser) -> None:
+    action.add_argument("state", choices=["acquired", "renewed", "released", "info"])
+    action.add_argument("options", type=json.loads, help="the module's options, as JSON")
+
+
+def _nothing(action: argparse.ArgumentParser) -> None:
+    """An action without options."""
+
+
+_ACTIONS = {
+    "status": ("release that runs, releases on disk, unfinished switch", _nothing),
+    "info": ("the same and more, for programs", _info),
+    "resume": ("finish or undo a switch that was interrupted", _nothing),
+    "switch": ("serve RELEASE", _switching("switch")),
+    "rollback": ("serve the last good release before this one", _switching("rollback")),
+    "prune": ("remove releases that nobody will go back to", _prune),
+    "pin": ("keep RELEASE from being pruned", _pin),
+    "unpin": ("let RELEASE be pruned again", _unpin),
+    "sample": ("note what the service takes now; a timer does it", _sample),
+    "lease": ("what module floyo_lease does, for playbooks", _lease),
+    "migrations": (
+        "what module alembic_migrate says with state info, for playbooks: its options on standard input",
+        _nothing,
+    ),
+}
+
+
 def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="floyo-release",
@@ -31,33 +92,12 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--check", action="store_true", help="say what would be done")
     parser.add_argument("--digest", help="sha256 that this program must have")
-    actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("status", help="release that runs, releases on disk, unfinished switch")
-    actions.add_parser("info", help="the same and more, for programs").add_argument("--graphs", action="store_true")
-    actions.add_parser("resume", help="finish or undo a switch that was interrupted")
-    for name, text in (("switch", "serve RELEASE"), ("rollback", "serve the last good release before this one")):
-        action = actions.add_parser(name, help=text)
-        action.add_argument("release", nargs=None if name == "switch" else "?")
-        action.add_argument("--token", type=int, help="fencing token of the lease; a lower one than seen is refused")
-        action.add_argument("--holder", help="default: the user's name")
-        action.add_argument("--reason", default="by hand")
-        action.add_argument("--kind", choices=["deploy", "rollback"], default="deploy" if name == "switch" else name)
-    keeping = actions.add_parser("prune", help="remove releases that nobody will go back to")
-    keeping.add_argument("--keep", type=int, default=KEEP, help=f"proven releases that stay (default {KEEP})")
-    keeping.add_argument("--needed", action="append", default=[], metavar="RELEASE", help="stays, too")
-    pinning = actions.add_parser("pin", help="keep RELEASE from being pruned")
-    pinning.add_argument("release")
-    pinning.add_argument("--reason", default="by hand")
-    actions.add_parser("unpin", help="let RELEASE be pruned again").add_argument("release")
-    sampling = actions.add_parser("sample", help="note what the service takes now; a timer does it")
-    sampling.add_argument("--ring", required=True, help="file of the samples")
-    leasing = actions.add_parser("lease", help="what module floyo_lease does, for playbooks")
-    leasing.add_argument("state", choices=["acquired", "renewed", "released", "info"])
-    leasing.add_argument("options", type=json.loads, help="the module's options, as JSON")
-    actions.add_parser(
-        "migrations",
-        help="what module alembic_migrate says with state info, for playbooks: its options on standard input",
-    )
+    # With a name of its own it does not format the usage for one; and only the actions that are named are described: a
+    # fleet waits for each start of this program.
+    actions = parser.add_subparsers(dest="action", required=True, prog=parser.prog)
+    for name in [name for name in _ACTIONS if name in words] or _ACTIONS:
+        text, describe_options = _ACTIONS[name]
+        describe_options(actions.add_parser(name, help=text))
     return parser.parse_args(words)
 
 
