@@ -164,6 +164,11 @@ options:
     description: Whether V(info) holds the revisions of each release.
     type: bool
     default: false
+  health:
+    description:
+      - Whether V(info) asks the application how it is. One that hangs takes up to ten seconds.
+    type: bool
+    default: true
   keep:
     description: Releases that served, and that V(pruned) keeps beside what runs and what is pinned.
     type: int
@@ -238,7 +243,7 @@ seconds:
   returned: O(state=switched), O(state=rehearsed)
   type: float
 current:
-  description: What runs, with C(release), C(version), C(since) in seconds of the epoch, C(pid), and C(fault), empty when it serves.
+  description: What runs, with C(release), C(version), C(since) in seconds of the epoch, C(pid), and C(fault), empty when it serves and null when it was not asked.
   returned: O(state=info)
   type: dict
 link:
@@ -345,6 +350,7 @@ SPEC: dict[str, Any] = {
     "ready_timeout": {"type": "float"},
     "verify": {"type": "bool", "default": False},
     "graphs": {"type": "bool", "default": False},
+    "health": {"type": "bool", "default": True},
     "keep": {"type": "int", "default": 5},
     "needed": NAMES,
 }

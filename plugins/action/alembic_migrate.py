@@ -58,7 +58,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        if arguments.get("state", "info") == "info":
+        if arguments.get("state") == "info":
             quick = self._quickly(arguments)
             if quick is not None:
                 return quick

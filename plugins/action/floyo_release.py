@@ -28,7 +28,7 @@ from ansible.module_utils.floyo.release.git import split_address
 # Artifacts on the controller; an older one is fetched again.
 _KEPT = 20
 _QUICK = {
-    "info": ("graphs",),
+    "info": ("graphs", "health"),
     "switched": ("release", "token", "holder", "reason", "kind"),
     "pruned": ("keep", "needed"),
 }
@@ -149,7 +149,8 @@ class ActionModule(ActionBase):
 def _verb(state: str, arguments: dict[str, Any]) -> list[str]:
     """The program's words for a state of the module."""
     if state == "info":
-        return ["info", *(["--graphs"] if boolean(arguments.get("graphs", False)) else [])]
+        words = ["--graphs"] if boolean(arguments.get("graphs", False)) else []
+        return ["info", *words, *([] if boolean(arguments.get("health", True)) else ["--without-health"])]
     if state == "pruned":
         names = arguments.get("needed") or []
         names = names.split(",") if isinstance(names, str) else names

@@ -553,6 +553,37 @@ def test_a_blocked_table_is_tried_again_and_the_blocker_named(release: Release, 
     assert done["applied"][0]["attempts"] > 1
 
 
+def test_the_host_program_says_what_the_module_says(release: Release, tmp_path: Path) -> None:
+    """Its short way for a rollback: the packed program, without site-packages, and the options on standard input."""
+    import alembic_migrate
+
+    root, program = Path(__file__).resolve().parents[2], tmp_path / "floyo-release"
+    subprocess.run([sys.executable, root / "scripts" / "pack_host_program", program], check=True)
+    arguments: dict[str, Any] = alembic_migrate.ARGUMENTS
+    given = {name: option.get("default", "") for name, option in arguments.items()}
+    given |= {"release_dir": str(release.directory), "database_url": release.url, "state": "head"}
+
+    def ask(**more: Any) -> tuple[int, dict[str, Any], str]:
+        words = [sys.executable, "-IS", str(program), "--json", "migrations"]
+        done = subprocess.run(words, input=json.dumps({**given, **more}), capture_output=True, text=True, check=False)
+        return done.returncode, json.loads(done.stdout), done.stdout + done.stderr
+
+    release.usual()
+    for revision in ("", "aaaa1111", "cccc3333"):
+        if revision:
+            release.run("revision", revision=revision, allow_classes=["expand", "contract"])
+        status, said, _ = ask()
+        told = release.run("info")
+        assert status == 0
+        # It never does what it was asked to do beyond a look.
+        assert said == {name: told[name] for name in said}
+        assert said["status"] == {"": "uninitialised", "aaaa1111": "behind", "cccc3333": "at"}[revision]
+    status, said, printed = ask(database_url=release.url.replace("://", "://wrong:secret-word@"))
+    assert status == 1
+    assert said["code"] == release.run("info", database_url=release.url.replace("://", "://wrong:secret-word@"))["code"]
+    assert "secret-word" not in printed
+
+
 def test_two_at_once_apply_once(release: Release, run_module: Callable[..., Any]) -> None:
     release.add("aaaa1111", f"{ONE}\nop.execute('SELECT pg_sleep(0.5)')")
     release.add("bbbb2222", TWO)

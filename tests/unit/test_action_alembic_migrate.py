@@ -195,3 +195,55 @@ def test_a_file_cannot_leave_its_directory(action: Any, tmp_path: Path) -> None:
     action.answer = {"changed": True, "file": "../../evil.py", "content": "x\n"}
     action._task.args = {"state": "generated", "fetched": str(tmp_path)}
     assert action.run()["fetched"] == str(tmp_path / "evil.py")
+
+
+@pytest.fixture
+def quick(action: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The plugin on a host whose program answers with ``said``, an exit status and what it prints."""
+    action._connection.has_pipelining = True
+    action._task.args = {"state": "info", "release_dir": "/srv/x", "database_url": "postgresql://u:secret@h/d"}
+    action.said, action.asked = (0, '{"status": "at", "current": ["aaaa"]}'), []
+
+    def low_level(command: str, sudoable: bool, in_data: bytes) -> dict[str, Any]:
+        action.asked.append((command, json.loads(in_data)))
+        return {"rc": action.said[0], "stdout": action.said[1], "stderr": ""}
+
+    monkeypatch.setattr(action, "_low_level_execute_command", low_level, raising=False)
+    action.answer = {"status": "by the module"}
+    return action
+
+
+def test_the_host_program_looks_and_the_address_is_no_word_of_a_command(quick: Any) -> None:
+    assert quick.run()["current"] == ["aaaa"]
+    ((command, sent),) = quick.asked
+    assert command.endswith(" migrations")
+    assert "secret" not in command
+    assert sent["database_url"] == "postgresql://u:secret@h/d"
+    assert sent["version_table"] == "alembic_version", "what is not said has the module's default"
+    assert quick.given == []
+
+
+def test_what_the_host_program_refuses_is_a_failure(quick: Any) -> None:
+    quick.said = (1, '{"code": "DATABASE_UNREACHABLE", "msg": "no"}')
+    assert quick.run()["failed"]
+    assert quick.given == []
+
+
+@pytest.mark.parametrize("said", [(3, ""), (127, ""), (2, "usage"), (1, "Traceback"), (0, "[]")])
+def test_without_a_program_that_answers_the_module_looks(quick: Any, said: tuple[int, str]) -> None:
+    quick.said = said
+    assert quick.run()["status"] == "by the module"
+
+
+def test_where_nothing_can_be_sent_beside_a_command_the_module_looks(quick: Any) -> None:
+    quick._connection.has_pipelining = False
+    assert quick.run()["status"] == "by the module"
+    assert quick.asked == []
+
+
+@pytest.mark.parametrize("state", ["head", "preview", "linted", "verified"])
+def test_only_a_look_is_the_program_s(quick: Any, state: str) -> None:
+    quick._task.args["state"] = state
+    quick.answer = {"status": "by the module"}
+    assert quick.run()["status"] == "by the module"
+    assert quick.asked == []

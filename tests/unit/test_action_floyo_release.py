@@ -119,6 +119,12 @@ def test_info_is_one_command_and_no_module(action: Any, plugin: ModuleType) -> N
     assert action._connection._shell.tmpdir is None, "a directory on the host would be two more commands"
 
 
+def test_a_look_without_health_does_not_wait_for_an_application_that_hangs(action: Any, plugin: ModuleType) -> None:
+    action.answers = [{"stdout": json.dumps(INFO)}]
+    run(action, state="info", health="no")
+    assert action.commands[0][-2:] == ["info", "--without-health"]
+
+
 def test_the_clock_is_compared_with_the_middle_of_the_exchange(
     action: Any, plugin: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,6 +241,13 @@ def test_info_tells_good_from_left_failed_and_staged(host: FakeHost) -> None:
     assert 0 < facts["disk_free"] <= facts["disk_total"]
 
 
+def test_a_look_may_leave_the_application_alone(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    to(host, "a")
+    monkeypatch.setattr(host, "fault", lambda *_: pytest.fail("it was asked, and may hang"))
+    current = info(host, health=False)["current"]
+    assert (current["release"], current["fault"]) == ("a", None)
+
+
 def test_prune_keeps_what_may_be_needed(host: FakeHost) -> None:
     releases = Path(host.config.root) / "releases"
     for name in ("d", "e", ".staging-f", ".leaving-g"):

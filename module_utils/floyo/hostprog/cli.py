@@ -22,7 +22,8 @@ KEEP = 5
 
 
 def _info(action: argparse.ArgumentParser) -> None:
-    action.add_argument("--graphs", action="store_true")
+    action.add_argument("--graphs", action="store_true", help="with the revisions of each release")
+    action.add_argument("--without-health", action="store_true", help="do not ask the application how it is")
 
 
 def _switching(name: str) -> Callable[[argparse.ArgumentParser], None]:
@@ -137,7 +138,12 @@ def act(options: argparse.Namespace) -> dict[str, Any]:
             ring.append(options.ring, sample)
         return {"changed": sample is not None, "sample": sample}
     if options.action in ("info", "status"):
-        return info(host, graphs=getattr(options, "graphs", False), program=digest_of(sys.argv[0]))
+        return info(
+            host,
+            graphs=getattr(options, "graphs", False),
+            health=not getattr(options, "without_health", False),
+            program=digest_of(sys.argv[0]),
+        )
     if options.action == "resume":
         return resume(host) or {"changed": False, "outcome": "nothing to resume"}
     if options.action == "pin":

@@ -165,8 +165,12 @@ def prune(host: Host, *, keep: int, needed: Iterable[str] = (), check: bool = Fa
     return {"changed": bool(going), "removed": going, "kept": [name for name in names if name not in going]}
 
 
-def info(host: Host, *, graphs: bool = False, program: str = "") -> dict[str, Any]:
-    """What a plan needs to know of this host, read in one go; ``graphs`` adds each manifest's alembic part."""
+def info(host: Host, *, graphs: bool = False, health: bool = True, program: str = "") -> dict[str, Any]:
+    """What a plan needs to know of this host, read in one go.
+
+    ``graphs`` adds each manifest's alembic part. Without ``health`` the application is not asked, and ``fault`` is None: one that
+    hangs takes seconds, and whoever leaves it needs not know how it is.
+    """
     entries = history(host)
     known, held = states(entries), pins(host)
     process = host.main_process()
@@ -188,7 +192,7 @@ def info(host: Host, *, graphs: bool = False, program: str = "") -> dict[str, An
             "version": next((r["version"] for r in releases if r["release"] == running), None),
             "since": since,
             "pid": process[1],
-            "fault": host.fault(running, process) if running else "nothing runs",
+            "fault": None if not health else host.fault(running, process) if running else "nothing runs",
         },
         "link": host.linked(),
         "releases": releases,

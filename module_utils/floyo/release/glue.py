@@ -40,7 +40,7 @@ def carry_out(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     if state == "staged":
         return _staged(host, parameters, check=check)
     if state == "info":
-        return info(host, graphs=parameters["graphs"])
+        return info(host, graphs=parameters["graphs"], health=parameters["health"])
     if state == "pruned":
         return prune(host, keep=parameters["keep"], needed=parameters["needed"], check=check)
     release = parameters["release"]
