@@ -243,7 +243,9 @@ seconds:
   returned: O(state=switched), O(state=rehearsed)
   type: float
 current:
-  description: What runs, with C(release), C(version), C(since) in seconds of the epoch, C(pid), and C(fault), empty when it serves and null when it was not asked.
+  description: >-
+    What runs, with C(release), C(version), C(since) in seconds of the epoch, C(pid), and C(fault), empty when it serves
+    and null when it was not asked.
   returned: O(state=info)
   type: dict
 link:

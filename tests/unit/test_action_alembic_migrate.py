@@ -166,7 +166,7 @@ def test_how_far_a_run_is_comes_to_the_controller(action: Any, lines: list[str])
     ("arguments", "check"),
     [
         ({"state": "head"}, False),
-        ({"state": "info", "progress": "/p"}, False),
+        ({"state": "preview", "progress": "/p"}, False),
         ({"state": "head", "progress": "/p"}, True),
     ],
 )
