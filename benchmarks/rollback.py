@@ -3,6 +3,7 @@
 
     make bench                            3 backends, 5 rounds
     make bench OPTIONS="--hosts 12"       more hosts; they boot, are provisioned and deployed to first
+    make bench OPTIONS='--ssh "-o KexAlgorithms=curve25519-sha256"'    other settings of ssh, for floor and Ansible alike
 
 All ways take turns in each round and go to and fro between two staged releases, every connection cold at its start:
 
@@ -20,6 +21,7 @@ import concurrent.futures
 import json
 import os
 import resource
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -38,7 +40,8 @@ OLD, NEW = "v1.0.0", "v1.1.0"
 
 
 class Bench:
-    def __init__(self, hosts: int) -> None:
+    def __init__(self, hosts: int, settings: str = "") -> None:
+        self.settings = shlex.split(settings)
         self.names = [f"backend{number}" for number in range(1, hosts + 1)]
         self.addresses = [f"{NETWORK}{100 + number}" for number in range(1, hosts + 1)]
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -49,7 +52,7 @@ class Bench:
         clean = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
         self.environment = {**clean, **FLEET, "PATH": path, "PYTHONPYCACHEPREFIX": str(CACHE / "bytecode"),
-                            "ANSIBLE_FORKS": str(max(24, hosts))}  # fmt: skip
+                            "ANSIBLE_FORKS": str(max(24, hosts)), "ANSIBLE_SSH_EXTRA_ARGS": settings}  # fmt: skip
         self.fleet = ROOT / ".cache" / "fleet" / FLEET["FLOYO_FLEET_NAME"]
         self.releases: dict[str, str] = {}
 
@@ -72,7 +75,7 @@ class Bench:
         return [
             "ssh", "-F", "/dev/null", "-i", str(self.fleet / "id_ed25519"), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
             "-o", f"UserKnownHostsFile={' '.join(str(self.fleet / 'known_hosts' / name) for name in self.names)}",
-            "-o", "ControlMaster=no", "-o", "ControlPath=none", f"admin@{address}",
+            "-o", "ControlMaster=no", "-o", "ControlPath=none", *self.settings, f"admin@{address}",
         ]  # fmt: skip
 
     def prepare(self) -> None:
@@ -158,8 +161,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--without", action="append", default=[], choices=["raw", "tasks", "pyinfra"])
     parser.add_argument("--keep", action="store_true", help="leave the fleet for the next run")
+    parser.add_argument("--ssh", default="", metavar="SETTINGS", help="words for every ssh command but pyinfra's")
     options = parser.parse_args()
-    bench = Bench(max(3, options.hosts))
+    bench = Bench(max(3, options.hosts), options.ssh)
     ways = [name for name in ("floor", "raw", "floyo", "tasks", "pyinfra") if name not in options.without]
     if "pyinfra" in ways:
         bench.install_pyinfra()
