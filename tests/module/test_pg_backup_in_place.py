@@ -16,8 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from ansible.module_utils.floyo.backup import copy, in_place
+from ansible.module_utils.floyo.backup import cluster, copy, in_place
 from ansible.module_utils.floyo.errors import ConnectionLost
+from ansible.module_utils.floyo.postgres.url import parse_url
 from tests.module import test_pg_backup_restore as restores
 
 until = restores.until
@@ -173,6 +174,23 @@ def test_a_session_that_we_may_not_end(site: Site) -> None:
         refused = site.refused(label, lock_timeout=1)
     assert (refused["code"], "(dba, user postgres)" in refused["msg"]) == ("TABLE_LOCKED", True)
     assert site.state() == before
+
+
+def test_who_stayed_is_named_after_the_wait_too(site: Site) -> None:
+    """A last look may come when the wait is over, and finds nobody who waits."""
+    url = site.server.url_for(site.database)
+    with (
+        closing(cluster.Cluster(parse_url(site.url), "floyo:restore")) as looking,
+        psycopg.connect(url, application_name="dba") as other,
+        psycopg.connect(url) as waiter,
+    ):
+        other.execute("SELECT count(*) FROM users")
+        waiter.execute("SET lock_timeout = '2s'")
+        with looking.making_way(waiter.info.backend_pid) as stay:
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                waiter.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+            time.sleep(20 * cluster._TICK)
+            assert stay == [f"pid {other.info.backend_pid} (dba, user postgres)"]
 
 
 def test_readers_see_the_old_or_the_new(site: Site) -> None:

@@ -772,6 +772,7 @@ def test_only_this_database_and_only_clients(site: Site, run_module: Callable[..
         assert site.run("terminated", after=0, sessions=[name])["sessions"] == []
     assert there.pid in other.active()
     there.connection.cancel()
+    assert there.end() == "57014", "a connection is closed when no thread reads from it any more"
     other.close()
 
 

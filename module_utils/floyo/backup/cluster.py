@@ -300,7 +300,11 @@ class Cluster(Server):
                             " FROM unnest(pg_blocking_pids(%s)) b JOIN pg_stat_activity a ON a.pid = b",
                             [pid],
                         )
-                        stay[:] = [f"pid {pid} ({name}, user {user})" for pid, name, user, ended in rows if not ended]
+                        # Nobody is in the way any more of what has waited long enough: those who were are still to be named.
+                        if rows:
+                            stay[:] = [
+                                f"pid {pid} ({name}, user {user})" for pid, name, user, ended in rows if not ended
+                            ]
 
             thread = threading.Thread(target=end, daemon=True)
             thread.start()
