@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
         ([OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\n[1,\r\n", b"2;x=y\r\n2]\r\n0\r\n\r\n"], (200, [1, 2])),
         ([OK + b"Transfer-Encoding: chunked\r\n\r\nnone\r\n0\r\n\r\n"], (200, None)),
         ([b"HTTP/1.1 503 Service Unavailable\r\n\r\n{\"detail\": \"no\"}"], (503, {"detail": "no"})),
-        ([b"HTTP/1.1 307 Temporary Redirect\r\nlocation: /x\r\n\r\n"], (307, None)),
+        ([b"HTTP/1.1 307 Temporary Redirect\r\nlocation: http://elsewhere.invalid/x\r\n\r\n"], (307, None)),
         ([b"HTTP/1.0 200 OK\r\n\r\nnot json"], (200, None)),
         ([b"HTTP/1.0 200 OK\r\n\r\n\xff\xfe"], (200, None)),
         ([b"SSH-2.0-OpenSSH_9.2\r\n"], (0, None)),
@@ -76,6 +77,39 @@ def test_a_server_that_keeps_the_connection_is_not_waited_for(serve: Serve, piec
 def test_a_server_that_drips_is_given_up_at_the_deadline(serve: Serve) -> None:
     """Each byte comes in time, and the whole never does."""
     assert ask(serve(OK + b"\r\n", *[b" "] * 40, pause=0.05, stays=True), timeout=0.4) == (0, None)
+
+
+class Leading(http.server.BaseHTTPRequestHandler):
+    """Leads as frameworks do, for ever, or to another server."""
+
+    def do_GET(self) -> None:
+        ways = {
+            "/Health/": "/Health",
+            "/round": "/round",
+            "/away": "http://example.org/",
+            "/whole": f"http://{self.headers['Host']}/Health",
+        }
+        self.send_response(307 if self.path in ways else 200)
+        if self.path in ways:
+            self.send_header("Location", ways[self.path])
+        self.end_headers()
+        self.wfile.write(b'{"version": "v1"}' if self.path == "/Health" else b"")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/Health/", (200, {"version": "v1"})), ("/whole", (200, {"version": "v1"})), ("/round", (307, None)), ("/away", (307, None))],
+)  # fmt: skip
+def test_a_redirect_is_followed_on_the_same_server_only(path: str, expected: tuple[int, object]) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), Leading) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        assert ask(f"http://127.0.0.1:{server.server_address[1]}{path}", timeout=5) == expected
+        server.shutdown()
+        thread.join()
 
 
 def test_nobody_there() -> None:

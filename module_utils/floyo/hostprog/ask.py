@@ -15,24 +15,32 @@ __all__ = ["ask"]
 
 # What is read of a body; health answers are short.
 LIMIT = 65536
+# Frameworks lead from /health/ to /health, or back.
+FOLLOWED = 3
 
 
-def ask(url: str, *, timeout: float) -> tuple[int, Any]:
+def ask(url: str, *, timeout: float, followed: int = 0) -> tuple[int, Any]:
     """(status, parsed body or None) of ``http://host:port/path``; status 0 when nobody answered within ``timeout`` seconds.
 
     HTTP/1.0, so that the end of the body is the end of the connection; a server that sends chunks all the same is read, too.
+    Redirects to another path of the same server are followed, others are answers.
     """
+    deadline = time.monotonic() + timeout
     place, slash, path = url.partition("://")[2].partition("/")
     host, _, port = place.rpartition(":")
     request = f"GET {slash or '/'}{path} HTTP/1.0\r\nHost: {place}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     try:
-        head, body = _exchange((host.strip("[]"), int(port)), request.encode(), time.monotonic() + timeout)
+        head, body = _exchange((host.strip("[]"), int(port)), request.encode(), deadline)
     except OSError:
         return 0, None
     try:
         status = int(head.split(None, 2)[1])
     except (IndexError, ValueError):
         return 0, None
+    there = _field(head, b"location").decode(errors="replace")
+    there = f"http://{place}{there}" if there.startswith("/") else there
+    if 300 <= status < 400 and there.startswith(f"http://{place}/") and followed < FOLLOWED:
+        return ask(there, timeout=max(0.001, deadline - time.monotonic()), followed=followed + 1)
     try:
         return status, json.loads(_joined(body) if _chunked(head) else body)
     except ValueError:
@@ -68,14 +76,14 @@ def _complete(answer: bytes) -> bool:
 
 
 def _chunked(head: bytes) -> bool:
-    return _field(head, b"transfer-encoding") == b"chunked"
+    return _field(head, b"transfer-encoding").lower() == b"chunked"
 
 
 def _field(head: bytes, name: bytes) -> bytes:
     for line in head.split(b"\r\n")[1:]:
         key, _, value = line.partition(b":")
         if key.strip().lower() == name:
-            return value.strip().lower()
+            return value.strip()
     return b""
 
 
